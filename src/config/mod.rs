@@ -1,0 +1,274 @@
+//! The configuration as the program runs it: every value decided, every reference resolved, nothing left to check.
+//!
+//! Text becomes a [`Config`] in two steps: [`file`] mirrors the TOML with the place of every value, and [`lower`]
+//! decides defaults, checks references and reports *all* errors at once, each with its place. Nothing after that
+//! re-checks a value. [`diff`] compares two configurations and says what a reload will do.
+//!
+//! Host names are kept as names here: resolving them needs the network, which belongs to the control plane.
+
+pub mod diff;
+pub mod file;
+pub mod lower;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use lower::{ConfigErrors, Machine};
+
+/// A decided configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Data-plane threads. Fixed for the life of the process.
+    pub workers: NonZeroUsize,
+    /// Sessions of the whole process; over it a client is refused at once.
+    pub max_connections: NonZeroU32,
+    /// Pipes that the splice tier may own, all workers together: the descriptors left over by `max_connections`.
+    pub max_pipes: usize,
+    /// How long SIGTERM waits for sessions to finish.
+    pub shutdown_timeout: Duration,
+    /// Filter directives in the syntax of `tracing_subscriber::EnvFilter`; the environment overrides them.
+    pub log: String,
+    /// The operator's side.
+    pub admin: Admin,
+    /// Client-facing addresses, by name.
+    pub listeners: BTreeMap<ListenerName, Listener>,
+    /// Groups of backends, by name.
+    pub pools: BTreeMap<PoolName, Pool>,
+}
+
+/// Where the operator's interfaces listen; absent means off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// Unix socket of the full-control API.
+    pub socket: Option<PathBuf>,
+    /// Read-only HTTP: `/metrics`, `/livez`, `/readyz`.
+    pub http: Option<SocketAddr>,
+}
+
+/// One listener: the addresses it binds and the limits of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Never empty, no address twice in the whole configuration.
+    pub bind: Vec<BindAddr>,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// Exists in [`Config::pools`].
+    pub pool: PoolName,
+    /// Sessions of this listener; over it a client is refused at once.
+    pub max_connections: NonZeroU32,
+    /// A session without a byte either way for this long is closed.
+    pub idle_timeout: Duration,
+    /// As `idle_timeout`, once one side has ended.
+    pub half_close_timeout: Duration,
+    /// Whether a session leaves a record in the access log.
+    pub access_log: AccessLog,
+}
+
+/// The transport of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Byte streams.
+    Tcp,
+}
+
+/// Whether sessions are recorded one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// One record a session.
+    On,
+    /// Metrics only.
+    Off,
+}
+
+/// A pool: backends, how one of them is picked, and how their health is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// How a backend is picked.
+    pub policy: Policy,
+    /// Bound on one connection attempt.
+    pub connect_timeout: Duration,
+    /// Different backends tried for one session.
+    pub connect_attempts: NonZeroU16,
+    /// In the order of the file; never empty; identities are unique.
+    pub backends: Vec<Backend>,
+    /// Absent: no probes, every backend counts as up.
+    pub health_check: Option<HealthCheck>,
+    /// What becomes of the sessions of a backend that goes down.
+    pub on_down: OnDown,
+}
+
+/// The configured rule; `balance` builds a picker from it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Policy {
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Fewest sessions per unit of weight, ties go round.
+    LeastConnections,
+    /// Consistent hashing.
+    Maglev(Hashing),
+}
+
+/// The keys of the hashing policies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hashing {
+    /// What of the client is hashed.
+    pub key: HashKey,
+    /// A backend over this multiple of its fair share is passed over; at least 1. Absent: no bound.
+    pub bounded_load: Option<f64>,
+}
+
+/// What of the client is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address: all of its connections reach one backend.
+    SourceIp,
+    /// The client's address and port: connections spread, but a 4-tuple is stable.
+    SourceIpPort,
+}
+
+/// One configured backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// What it is called in logs and metrics and what the hashing policies hash: the `name` key, or the address as
+    /// written.
+    pub identity: BackendName,
+    /// Where it is.
+    pub address: BackendAddr,
+    /// Share of new sessions relative to the others; 0 drains.
+    pub weight: u16,
+    /// Whether it is used from the start.
+    pub role: Role,
+}
+
+/// When a backend is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Always.
+    Primary,
+    /// Only while no primary is up.
+    Backup,
+}
+
+/// Active TCP connect probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Between the starts of two probes of a backend, before jitter.
+    pub interval: Duration,
+    /// Bound on one probe; not above `interval`.
+    pub timeout: Duration,
+    /// Consecutive successes that bring a backend up.
+    pub rise: NonZeroU16,
+    /// Consecutive failures that take a backend down.
+    pub fall: NonZeroU16,
+}
+
+/// What becomes of the sessions of a backend that goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDown {
+    /// They go on: one missed probe must not kill a long query.
+    Keep,
+    /// They are reset: the client should connect anew, elsewhere.
+    Close,
+}
+
+/// An address that a listener binds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BindAddr {
+    /// IPv4, or IPv6 only: a dual-stack listener names both.
+    Inet(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Where a backend is, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BackendAddr {
+    /// A literal address.
+    Inet(SocketAddr),
+    /// A name that the control plane resolves at start and at reload.
+    Name {
+        /// Host name.
+        host: String,
+        /// Never 0.
+        port: NonZeroU16,
+    },
+    /// A unix stream socket, written `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl Config {
+    /// Parses and lowers a configuration.
+    ///
+    /// `origin` is the file's name as errors should show it; `machine` is what the limits are checked against.
+    ///
+    /// # Errors
+    /// Every error of the text, each with its place.
+    pub fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Self, ConfigErrors> {
+        lower::parse(origin, text, machine)
+    }
+}
+
+/// A name in the configuration: cheap to clone, compared by value.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self(name.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// The key of a `[listeners.NAME]` table.
+    ListenerName
+}
+name! {
+    /// The key of a `[pools.NAME]` table.
+    PoolName
+}
+name! {
+    /// The identity of a backend within its pool.
+    BackendName
+}
+
+impl fmt::Display for BindAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for BackendAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(addr) => addr.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The control plane: the one writer of everything that workers read.
+
+pub mod phase;

@@ -1,0 +1,138 @@
+//! Why things ended: one set of words, shared by the access log, the metrics and the API.
+
+/// Gives a fieldless enum its labels and a dense index.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order of its index.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// How many values there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The word in logs, labels and responses.
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                }
+            }
+
+            /// Dense from 0.
+            pub fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+labels! {
+    /// Why a session is over.
+    CloseReason {
+        /// Both sides ended their streams and every byte was delivered.
+        Finished = "finished",
+        /// The client reset the connection.
+        ClientReset = "client-reset",
+        /// The backend reset the connection.
+        BackendReset = "backend-reset",
+        /// The client's address stopped answering (TCP_USER_TIMEOUT, keepalive, unreachable).
+        ClientLost = "client-lost",
+        /// The backend's address stopped answering.
+        BackendLost = "backend-lost",
+        /// The client left before a backend was connected.
+        ClientLeft = "client-left",
+        /// No backend of the pool could be picked.
+        NoBackend = "no-backend",
+        /// Every attempt to connect to a backend failed.
+        ConnectFailed = "connect-failed",
+        /// No byte moved for `idle_timeout`.
+        IdleTimeout = "idle-timeout",
+        /// One side had ended, and no byte moved for `half_close_timeout`.
+        HalfCloseTimeout = "half-close-timeout",
+        /// The backend went down and the pool says `on_down = "close"`.
+        BackendDown = "backend-down",
+        /// The process stopped and `shutdown_timeout` ran out.
+        Shutdown = "shutdown",
+        /// A system call failed through no fault of either side.
+        Internal = "internal",
+        /// The session's task panicked.
+        Panicked = "panicked",
+    }
+}
+
+labels! {
+    /// Who ended a session.
+    Side {
+        /// The client.
+        Downstream = "downstream",
+        /// The backend.
+        Upstream = "upstream",
+        /// evenkeel itself.
+        Us = "us",
+    }
+}
+
+labels! {
+    /// Why an accepted connection was closed at once.
+    RefuseReason {
+        /// The listener is at its `max_connections`.
+        ListenerFull = "listener-full",
+        /// The process is at its `max_connections`.
+        ProcessFull = "process-full",
+        /// No backend of the pool could be picked.
+        NoBackend = "no-backend",
+    }
+}
+
+labels! {
+    /// Why an attempt to connect to a backend failed.
+    ConnectErrorReason {
+        /// It answered with a reset.
+        Refused = "refused",
+        /// It did not answer within `connect_timeout`.
+        Timeout = "timeout",
+        /// No route, or a router said no.
+        Unreachable = "unreachable",
+        /// We ran out of ports, descriptors or memory: not the backend's fault.
+        Local = "local",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+impl CloseReason {
+    /// Who ended the session.
+    pub fn side(self) -> Side {
+        match self {
+            Self::ClientReset | Self::ClientLost | Self::ClientLeft => Side::Downstream,
+            Self::BackendReset | Self::BackendLost | Self::ConnectFailed | Self::BackendDown => Side::Upstream,
+            Self::Finished
+            | Self::NoBackend
+            | Self::IdleTimeout
+            | Self::HalfCloseTimeout
+            | Self::Shutdown
+            | Self::Internal
+            | Self::Panicked => Side::Us,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn labels_are_distinct_kebab_case_and_indices_dense() {
+        let labels: HashSet<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
+        assert_eq!(labels.len(), CloseReason::COUNT);
+        assert!(labels.iter().all(|label| label.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        assert!(CloseReason::ALL.iter().enumerate().all(|(index, reason)| reason.index() == index));
+    }
+}

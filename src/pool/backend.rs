@@ -1,0 +1,109 @@
+//! What is known of a backend across reloads: who it is, how busy, how healthy.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::balance::Load;
+use crate::config::{BackendName, PoolName};
+use crate::hash;
+use crate::metrics::PerWorker;
+use crate::metrics::stats::BackendStats;
+use crate::pool::health::Status;
+
+/// Seeds the hash of identities, so that it is independent of the hash of clients.
+const IDENTITY_SEED: u64 = 0x6261_636b_656e_6400;
+
+/// Where a backend is, resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What distinguishes one backend from every other, in every configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackendKey {
+    /// Its pool.
+    pub pool: PoolName,
+    /// Its identity within the pool.
+    pub backend: BackendName,
+}
+
+/// The part of a backend that a reload leaves alone, as long as its key stays.
+#[derive(Debug)]
+pub struct BackendState {
+    /// Who it is.
+    pub key: BackendKey,
+    /// Its outstanding sessions.
+    pub load: Arc<Load>,
+    /// Its counters.
+    pub stats: PerWorker<BackendStats>,
+    /// Probes that succeeded and that failed; written by the control plane.
+    pub probes: ProbeCounts,
+    status: AtomicU8,
+    cuts: AtomicU32,
+}
+
+/// What the control plane counts of a backend.
+#[derive(Debug, Default)]
+pub struct ProbeCounts {
+    /// Probes that connected.
+    pub passed: AtomicU64,
+    /// Probes that did not.
+    pub failed: AtomicU64,
+    /// Changes between up and down.
+    pub transitions: AtomicU64,
+}
+
+impl BackendState {
+    /// A backend that nothing is known of yet.
+    pub fn new(key: BackendKey, workers: usize, status: Status) -> Self {
+        Self {
+            key,
+            load: Arc::default(),
+            stats: PerWorker::new(workers),
+            probes: ProbeCounts::default(),
+            status: AtomicU8::new(status as u8),
+            cuts: AtomicU32::new(0),
+        }
+    }
+
+    /// Hash of the identity; the same in every process.
+    pub fn hash_key(&self) -> u64 {
+        hash::hash(self.key.backend.as_str().as_bytes(), IDENTITY_SEED)
+    }
+
+    /// The verdict of its probes.
+    pub fn status(&self) -> Status {
+        Status::from_index(self.status.load(Ordering::Relaxed))
+    }
+
+    /// Publishes a verdict; only the control plane may call this.
+    pub fn publish_status(&self, status: Status) {
+        self.status.store(status as u8, Ordering::Relaxed);
+    }
+
+    /// How often its sessions were ordered to close. A session that sees this change closes.
+    pub fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Orders every session that is now open to close; only the control plane may call this.
+    pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+}

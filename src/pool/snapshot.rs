@@ -1,0 +1,128 @@
+//! The immutable picture of listeners and pools that workers read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::balance::{Member, Picker, Request};
+use crate::config::{self, Config, ListenerName, PoolName, Role};
+use crate::pool::backend::{BackendState, Endpoint};
+use crate::pool::health::Status;
+use crate::pool::listener::ListenerState;
+
+/// A bound address, from bind to close. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BindId(pub u64);
+
+/// Everything a worker needs to serve a new connection, at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts successful reloads, from 1.
+    pub generation: u64,
+    /// The configuration it was built from.
+    pub config: Arc<Config>,
+    /// By name.
+    pub listeners: BTreeMap<ListenerName, Arc<ListenerView>>,
+    /// By name.
+    pub pools: BTreeMap<PoolName, Arc<PoolView>>,
+    /// Which listener answers on a bound address.
+    pub binds: HashMap<BindId, Arc<ListenerView>>,
+}
+
+/// A listener as a worker sees it.
+#[derive(Debug)]
+pub struct ListenerView {
+    /// Limits and timeouts.
+    pub config: config::Listener,
+    /// Counters and admissions.
+    pub state: Arc<ListenerState>,
+    /// Where it sends.
+    pub pool: Arc<PoolView>,
+}
+
+/// A pool as a worker sees it.
+#[derive(Debug)]
+pub struct PoolView {
+    /// Its name.
+    pub name: PoolName,
+    /// Policy, timeouts, attempts.
+    pub config: Arc<config::Pool>,
+    /// In the order of the configuration; a pick is an index into it.
+    pub backends: Vec<BackendView>,
+    picker: Picker,
+}
+
+/// A backend as a worker sees it.
+#[derive(Debug, Clone)]
+pub struct BackendView {
+    /// Identity, load, health, counters.
+    pub state: Arc<BackendState>,
+    /// Where to connect.
+    pub endpoint: Endpoint,
+    /// Relative share.
+    pub weight: u16,
+    /// Primary or backup.
+    pub role: Role,
+}
+
+impl PoolView {
+    /// Builds the view and its picker from what the backends' status says now.
+    ///
+    /// `previous` is the view it replaces, for what can be reused.
+    pub fn build(
+        name: PoolName,
+        config: Arc<config::Pool>,
+        backends: Vec<BackendView>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let usable = usable(&backends);
+        let members = backends
+            .iter()
+            .map(|backend| Member {
+                key: backend.state.hash_key(),
+                weight: if usable.is_candidate(backend) { backend.weight } else { 0 },
+                available: usable.is_available(backend),
+                load: Arc::clone(&backend.state.load),
+            })
+            .collect();
+        let picker = Picker::build(config.policy, members, previous.map(|view| &view.picker));
+        Self { name, config, backends, picker }
+    }
+
+    /// A backend for a new session, not among those `tried`; `None` when there is none.
+    pub fn pick(&self, request: Request<'_>) -> Option<(u16, &BackendView)> {
+        let index = self.picker.pick(request)?;
+        Some((index, &self.backends[usize::from(index)]))
+    }
+}
+
+/// The tier of backends that is in use: a lower one only while every higher one is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tier {
+    role: Role,
+    status: Status,
+}
+
+/// In order of preference. A backend that is known to be up, even a backup, comes before one that nothing is known of.
+const TIERS: [Tier; 4] = [
+    Tier { role: Role::Primary, status: Status::Up },
+    Tier { role: Role::Backup, status: Status::Up },
+    Tier { role: Role::Primary, status: Status::Checking },
+    Tier { role: Role::Backup, status: Status::Checking },
+];
+
+/// The first tier with a backend in it; the first of all when none has one, which leaves nothing available.
+fn usable(backends: &[BackendView]) -> Tier {
+    TIERS.into_iter().find(|tier| backends.iter().any(|backend| tier.is_available(backend))).unwrap_or(TIERS[0])
+}
+
+impl Tier {
+    /// Whether the backend has a place in the picker, be it available or not.
+    fn is_candidate(self, backend: &BackendView) -> bool {
+        backend.role == self.role
+    }
+
+    /// Whether the backend may be picked.
+    fn is_available(self, backend: &BackendView) -> bool {
+        backend.weight > 0 && backend.role == self.role && backend.state.status() == self.status
+    }
+}
