@@ -1,0 +1,193 @@
+//! Accepting: one loop per worker and bound address.
+//!
+//! The loop never awaits a client, never spins and never gives up. What a peer did wrong is retried at once; when
+//! descriptors or memory run out it pauses. Limits are checked here, before a task exists, so that refusing costs an
+//! accept and a close.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use crate::metrics::reason::RefuseReason;
+use crate::pool::listener::Permit;
+use crate::pool::snapshot::{BindId, ListenerView};
+use crate::sys::socket::{self, Peer};
+use crate::sys::{log_limit::LogLimit, readiness};
+use crate::tcp::Admitted;
+use crate::worker::local::Local;
+
+/// Connections accepted before other tasks of the worker get their turn.
+const BATCH: usize = 16;
+
+/// How long accepting rests when descriptors or memory run out. Ten tries a second cost nothing and resume soon.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a retired TCP socket still serves handshakes that had begun: a few long round trips.
+const RETIREMENT: Duration = Duration::from_millis(250);
+
+/// A bound listening socket on one worker.
+#[derive(Debug)]
+pub struct Acceptor {
+    local: Rc<Local>,
+    bind: BindId,
+    socket: AsyncFd<OwnedFd>,
+    complaints: LogLimit,
+}
+
+/// What a batch of accepts ended with.
+enum Batch {
+    /// Nothing waits any more.
+    Drained,
+    /// More may wait.
+    Full,
+    /// Descriptors or memory ran out.
+    Exhausted,
+}
+
+impl Acceptor {
+    /// Watches a listening socket on the current worker.
+    ///
+    /// # Errors
+    /// The kernel has no room for another watch.
+    pub fn new(local: Rc<Local>, bind: BindId, socket: OwnedFd) -> io::Result<Self> {
+        let socket = readiness::watch(socket, Interest::READABLE)?;
+        Ok(Self { local, bind, socket, complaints: LogLimit::default() })
+    }
+
+    /// Accepts until `retired` is signalled or dropped, then serves what the kernel has queued and closes.
+    pub async fn run(self, spawn: impl Fn(Admitted), retired: oneshot::Receiver<()>) {
+        tokio::select! {
+            biased;
+            _ = retired => {}
+            () = self.accept(&spawn) => {}
+        }
+        // A unix socket cannot ignore new connections; its short queue is served all the same.
+        let is_filtered = socket::ignore_new_connections(self.socket.as_fd()).is_ok();
+        if is_filtered {
+            let _elapsed = timeout(RETIREMENT, self.accept(&spawn)).await;
+        }
+        while matches!(self.accept_batch(&spawn), Batch::Full) {}
+    }
+
+    /// Accepts for ever.
+    async fn accept(&self, spawn: &impl Fn(Admitted)) {
+        loop {
+            let Ok(mut guard) = self.socket.readable().await else {
+                // Only the end of the runtime makes this fail.
+                return;
+            };
+            match self.accept_batch(spawn) {
+                Batch::Drained => guard.clear_ready(),
+                Batch::Full => tokio::task::yield_now().await,
+                Batch::Exhausted => sleep(EXHAUSTED_PAUSE).await,
+            }
+        }
+    }
+
+    fn accept_batch(&self, spawn: &impl Fn(Admitted)) -> Batch {
+        for _ in 0..BATCH {
+            match socket::accept(self.socket.as_fd()) {
+                Ok((fd, client)) => self.admit(fd, client, spawn),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Drained,
+                Err(error) if is_peers_fault(&error) => {}
+                Err(error) => {
+                    if let Some(suppressed) = self.complaints.allow(Instant::now()) {
+                        tracing::warn!(%error, suppressed, "accepting rests, out of resources");
+                    }
+                    return Batch::Exhausted;
+                }
+            }
+        }
+        Batch::Full
+    }
+
+    /// Makes a session of a connection, here or on a less busy worker, unless a limit says no.
+    fn admit(&self, fd: OwnedFd, client: Peer, spawn: &impl Fn(Admitted)) {
+        let accepted_at = Instant::now();
+        let Some((view, permits)) = self.local.with_snapshot(|snapshot| {
+            let view = snapshot.binds.get(&self.bind)?;
+            Some((Arc::clone(view), self.permits(view, snapshot.config.max_connections.get())))
+        }) else {
+            // The listener is gone from the configuration and this was queued after its last snapshot.
+            socket::reset_on_close(&fd);
+            return;
+        };
+        let permits = match permits {
+            Ok(permits) => permits,
+            Err(reason) => return self.refuse(&fd, &view, reason),
+        };
+        let seat = self.local.board.seat(self.local.id);
+        let admitted = Admitted { fd, client, view, permits, seat, accepted_at };
+        match self.hand_over(admitted) {
+            None => {}
+            Some(own) => spawn(own),
+        }
+    }
+
+    fn permits(&self, view: &ListenerView, process_limit: u32) -> Result<[Permit; 2], RefuseReason> {
+        let listener = view.state.admission.admit(view.config.max_connections.get());
+        let listener = listener.ok_or(RefuseReason::ListenerFull)?;
+        let process = self.local.registry.admission.admit(process_limit).ok_or(RefuseReason::ProcessFull)?;
+        Ok([listener, process])
+    }
+
+    fn refuse(&self, fd: &OwnedFd, view: &ListenerView, reason: RefuseReason) {
+        socket::reset_on_close(fd);
+        view.state.stats.at(self.local.id).refused.at(reason.index()).add(1);
+        if let Some(suppressed) = self.complaints.allow(Instant::now()) {
+            let listener = view.state.name.as_str();
+            tracing::warn!(listener, reason = reason.label(), suppressed, "connection refused");
+        }
+    }
+
+    /// Gives the session to the worker it has a seat with; back comes what stays here.
+    fn hand_over(&self, mut admitted: Admitted) -> Option<Admitted> {
+        let chosen = admitted.seat.worker();
+        if chosen == self.local.id {
+            return Some(admitted);
+        }
+        match self.local.peers[chosen.0].try_send(admitted) {
+            Ok(()) => {
+                self.local.registry.workers.at(self.local.id).handed_over.add(1);
+                None
+            }
+            // A worker that does not keep up with its queue is not less busy after all.
+            Err(refused) => {
+                admitted = refused.into_inner();
+                admitted.seat = self.local.board.seat_at(self.local.id);
+                Some(admitted)
+            }
+        }
+    }
+}
+
+/// Whether accept reports what happened to one connection rather than to us; accept(2) lists them.
+fn is_peers_fault(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::BADF, Errno::NOTSOCK];
+    !own.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn lack_of_resources_is_ours_and_an_aborted_connection_is_not() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(!is_peers_fault(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::PERM, Errno::NETUNREACH, Errno::INTR] {
+            assert!(is_peers_fault(&errno.into()), "{errno}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Stream sockets: binding, accepting, connecting, and the options that every session needs.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, acceptfrom_with, recv, send, shutdown,
+    socket_with, sockopt,
+};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, TcpKeepalive, Type};
+
+/// Connections that the kernel completes before we accept them; it caps this at net.core.somaxconn.
+const BACKLOG: i32 = 4_096;
+
+/// A silent connection is probed after 30 s, then every 10 s, and is lost after three probes: a dead peer is noticed
+/// within a minute instead of after two hours. TCP_USER_TIMEOUT would shorten the case of unacknowledged data, but since
+/// Linux 5.11 it also kills a live peer that does not read for that long, which a database may do for a lock.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+
+/// The address of a connected peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An IP address and a port.
+    Inet(SocketAddr),
+    /// A local process; unix clients have no address worth showing.
+    Unix,
+}
+
+/// How several sockets share one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// SO_REUSEPORT: the kernel spreads new connections over all sockets of this user bound to the address.
+    Spread,
+    /// The address belongs to one socket.
+    Exclusive,
+}
+
+/// Binds a listening TCP socket, non-blocking, whose options every accepted socket inherits.
+///
+/// An IPv6 address is bound for IPv6 only.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn listen_tcp(addr: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(sharing == Sharing::Spread)?;
+    set_session_options(&socket)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds a listening unix socket, non-blocking. A socket file that nobody listens on any more is replaced.
+///
+/// # Errors
+/// Whatever the kernel refuses; `AddrInUse` if somebody listens there or the path is not a socket.
+pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    let addr = SockAddr::unix(path)?;
+    if let Err(error) = socket.bind(&addr) {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_abandoned(path) {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&addr)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether the path is a socket that refuses connections, as one left behind by a dead process does. A regular file
+/// refuses them too, and is not ours to remove.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    let refusal = UnixStream::connect(path).err().map(|error| error.kind());
+    is_socket && refusal == Some(io::ErrorKind::ConnectionRefused)
+}
+
+/// The address that a listening socket got, for a bind to port 0.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn local_addr(socket: impl AsFd) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(&socket).local_addr()?.as_socket())
+}
+
+/// Takes one connection off a listening socket, non-blocking and close-on-exec.
+///
+/// # Errors
+/// Whatever the kernel says; `WouldBlock` when none is waiting.
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
+    let (socket, addr) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = addr.and_then(|addr| SocketAddr::try_from(addr).ok()).map_or(Peer::Unix, Peer::Inet);
+    Ok((socket, peer))
+}
+
+/// Makes the kernel ignore new connections to a listening TCP socket, while handshakes under way still complete.
+///
+/// Closing the socket resets what is in its queue; after this the queue can be emptied first.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn ignore_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // Classic BPF over the segment, from its TCP header on: drop those with SYN and without ACK.
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    const SYN_OR_ACK: u32 = 0x12;
+    SockRef::from(&listener).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OFFSET),
+        SockFilter::new(AND, 0, 0, SYN_OR_ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Begins a TCP connection; it is established, or has failed, once the socket is writable.
+///
+/// # Errors
+/// What the kernel can say at once: no route, no ports, no descriptors.
+pub fn connect_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+    set_session_options(&SockRef::from(&socket))?;
+    match rustix::net::connect(&socket, &addr) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Connects to a unix socket, which the kernel does at once or not at all.
+///
+/// # Errors
+/// Nobody listens there, or its queue is full (`WouldBlock`).
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
+
+/// What both sides of a session are set to.
+fn set_session_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)
+}
+
+/// The pending error of a socket, which reading clears.
+pub fn take_error(socket: impl AsFd) -> Option<io::Error> {
+    match sockopt::socket_error(socket) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) | Err(error) => Some(error.into()),
+    }
+}
+
+/// Makes the close of this socket a reset instead of an orderly end.
+pub fn reset_on_close(socket: impl AsFd) {
+    // It can only fail on what is not a socket, and a unix socket ignores it.
+    let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+}
+
+/// Whether a system call failed because this process or the system has no descriptors left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errnos = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    errnos.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Reads what has arrived; 0 is the end of the stream.
+///
+/// # Errors
+/// Whatever the kernel says; `WouldBlock` when nothing has arrived.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let (received, _) = recv(socket, buffer, RecvFlags::empty())?;
+    Ok(received)
+}
+
+/// Whether the stream has ended with nothing left to read; nothing is taken from it.
+///
+/// # Errors
+/// Whatever the kernel says; `WouldBlock` when it goes on and nothing has arrived.
+pub fn is_at_end(socket: impl AsFd) -> io::Result<bool> {
+    let (received, _) = recv(socket, &mut [0; 1], RecvFlags::PEEK)?;
+    Ok(received == 0)
+}
+
+/// Sends what fits; a peer that is gone is an error and never a signal.
+///
+/// # Errors
+/// Whatever the kernel says; `WouldBlock` when nothing fits.
+pub fn transmit(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(socket, bytes, SendFlags::NOSIGNAL)?)
+}
+
+/// Ends the outgoing stream: FIN.
+///
+/// # Errors
+/// The peer has reset the connection.
+pub fn finish(socket: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(socket, Shutdown::Write)?)
+}
+
+/// Lifts the soft limit on open descriptors to the hard one.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn loopback() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    /// The bound is generous: loopback handshakes take microseconds.
+    fn accept_within(listener: &OwnedFd, limit: Duration) -> io::Result<(OwnedFd, Peer)> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match accept(listener.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                    std::thread::yield_now();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    #[test]
+    fn accepted_sockets_inherit_the_options() {
+        let listener = listen_tcp(loopback(), Sharing::Spread).expect("listen");
+        let addr = local_addr(&listener).expect("addr").expect("inet");
+        let client = TcpStream::connect(addr).expect("connect");
+        let (accepted, peer) = accept_within(&listener, Duration::from_secs(5)).expect("accept");
+        assert_eq!(peer, Peer::Inet(client.local_addr().expect("addr")));
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().expect("nodelay"));
+        assert!(accepted.keepalive().expect("keepalive"));
+        assert_eq!(accepted.tcp_keepalive_time().expect("time"), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_filtered_listener_keeps_its_queue_and_takes_no_more() {
+        let listener = listen_tcp(loopback(), Sharing::Exclusive).expect("listen");
+        let addr = local_addr(&listener).expect("addr").expect("inet");
+        let _queued = TcpStream::connect(addr).expect("connect");
+        ignore_new_connections(listener.as_fd()).expect("filter");
+        let late = TcpStream::connect_timeout(&addr, Duration::from_millis(100));
+        assert_eq!(late.expect_err("ignored").kind(), io::ErrorKind::TimedOut);
+        accept_within(&listener, Duration::from_secs(5)).expect("the queued one");
+        assert_eq!(accept(listener.as_fd()).expect_err("no more").kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_abandoned_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("sock");
+        drop(listen_unix(&path).expect("first"));
+        let _live = listen_unix(&path).expect("replaces the abandoned one");
+        assert_eq!(listen_unix(&path).expect_err("in use").kind(), io::ErrorKind::AddrInUse);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "precious").expect("write");
+        assert_eq!(listen_unix(&file).expect_err("not a socket").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&file).expect("still there"), b"precious");
+    }
+}

@@ -1,0 +1,117 @@
+//! One TCP session from top to bottom: admit, pick, connect, relay, record.
+//!
+//! A session is one task on one worker and drives both directions. Admission happens before the task exists, in
+//! [`listener`](crate::listener), so that a refused client costs next to nothing; what was admitted arrives here as
+//! [`Admitted`] and whatever becomes of it leaves through [`Outcome`].
+
+mod connect;
+mod direction;
+#[cfg(feature = "faults")]
+mod fault;
+mod outcome;
+mod relay;
+mod socket;
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use outcome::Outcome;
+use relay::Relay;
+pub use socket::Socket;
+
+use crate::config::{HashKey, Policy};
+use crate::hash;
+use crate::metrics::reason::{CloseReason, RefuseReason};
+use crate::pool::listener::Permit;
+use crate::pool::snapshot::ListenerView;
+use crate::sys::socket::Peer;
+use crate::worker::board::Seat;
+use crate::worker::local::Local;
+
+/// Seeds the hash of clients, so that it is independent of the hash of identities.
+const CLIENT_SEED: u64 = 0x636c_6965_6e74_0000;
+
+/// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The client's socket, non-blocking.
+    pub fd: OwnedFd,
+    /// Who connected.
+    pub client: Peer,
+    /// The listener as it was when the connection was accepted.
+    pub view: Arc<ListenerView>,
+    /// The places taken in the limits of the listener and of the process.
+    pub permits: [Permit; 2],
+    /// The place on a worker.
+    pub seat: Seat,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+}
+
+/// Serves one session to its end.
+pub async fn serve(local: Rc<Local>, admitted: Admitted) {
+    let Admitted { fd, client: peer, view, permits: _permits, seat: _seat, accepted_at } = admitted;
+    let mut outcome = Outcome::open(local.id, &local.registry, &view, peer, accepted_at);
+    let reason = match Socket::new(fd) {
+        Ok(client) => converse(&local, &view, peer, &client, &mut outcome).await,
+        Err(error) => {
+            tracing::debug!(%error, "no room to watch a client");
+            CloseReason::Internal
+        }
+    };
+    if reason == CloseReason::NoBackend {
+        view.state.stats.at(local.id).refused.at(RefuseReason::NoBackend.index()).add(1);
+    }
+    outcome.reason = Some(reason);
+}
+
+/// Connects the client to a backend and relays until one of them, or we, end it.
+async fn converse(
+    local: &Local,
+    view: &ListenerView,
+    peer: Peer,
+    client: &Socket,
+    outcome: &mut Outcome,
+) -> CloseReason {
+    #[cfg(feature = "faults")]
+    fault::panic_if_asked(&view.state.name, client).await;
+
+    let entry = local.sessions.enter(view.config.idle_timeout);
+    let key = client_key(peer, view.pool.config.policy);
+    let upstream = match connect::connect(&view.pool, key, client, local.id, outcome).await {
+        Ok(upstream) => upstream,
+        Err(reason) => return reason,
+    };
+    let state = &upstream.backend.state;
+    entry.connected_to(state);
+    let relay = Relay {
+        local,
+        entry: &entry,
+        limits: &view.config,
+        client,
+        backend: &upstream.socket,
+        stats: state.stats.at(local.id),
+    };
+    let reason = relay.run(outcome).await;
+    drop(upstream.lease);
+    reason
+}
+
+/// What the hashing policies see of a client; unix clients all look alike.
+fn client_key(client: Peer, policy: Policy) -> u64 {
+    let Policy::Maglev(hashing) = policy else { return 0 };
+    let Peer::Inet(addr) = client else { return 0 };
+    let mut bytes = [0; 18];
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    bytes[..16].copy_from_slice(&ip.octets());
+    if hashing.key == HashKey::SourceIpPort {
+        bytes[16..].copy_from_slice(&addr.port().to_be_bytes());
+    }
+    hash::hash(&bytes, CLIENT_SEED)
+}

@@ -1,0 +1,153 @@
+//! What is known of a session when it is over, and where that is recorded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::AccessLog;
+use crate::metrics::WorkerId;
+use crate::metrics::reason::CloseReason;
+use crate::pool::backend::BackendState;
+use crate::pool::listener::ListenerState;
+use crate::pool::registry::Registry;
+use crate::pool::snapshot::ListenerView;
+use crate::sys::socket::Peer;
+
+/// The books of one session. Dropping it closes them: counters, histogram and access record, also after a panic.
+#[derive(Debug)]
+pub struct Outcome {
+    worker: WorkerId,
+    registry: Arc<Registry>,
+    listener: Arc<ListenerState>,
+    access_log: AccessLog,
+    client: Peer,
+    accepted_at: Instant,
+    /// Every backend tried, in order.
+    pub(super) tried: Vec<Arc<BackendState>>,
+    pub(super) connected: Option<Connected>,
+    pub(super) first_byte_at: Option<Instant>,
+    pub(super) bytes_up: u64,
+    pub(super) bytes_down: u64,
+    /// `None` until the session has ended by itself.
+    pub(super) reason: Option<CloseReason>,
+}
+
+/// When a backend was reached.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connected {
+    pub(super) at: Instant,
+    /// How long the attempt that succeeded took.
+    pub(super) took: Duration,
+}
+
+impl Outcome {
+    /// Opens the books of a session.
+    pub(super) fn open(
+        worker: WorkerId,
+        registry: &Arc<Registry>,
+        view: &ListenerView,
+        client: Peer,
+        accepted_at: Instant,
+    ) -> Self {
+        let stats = view.state.stats.at(worker);
+        stats.sessions.add(1);
+        stats.active.add(1);
+        Self {
+            worker,
+            registry: Arc::clone(registry),
+            listener: Arc::clone(&view.state),
+            access_log: view.config.access_log,
+            client,
+            accepted_at,
+            tried: Vec::new(),
+            connected: None,
+            first_byte_at: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            reason: None,
+        }
+    }
+
+    /// Why the session is over. One that did not say was stopped from outside: by a panic, or with its worker.
+    fn reason(&self) -> CloseReason {
+        self.reason.unwrap_or(if std::thread::panicking() { CloseReason::Panicked } else { CloseReason::Shutdown })
+    }
+
+    fn count(&self, reason: CloseReason, total: Duration) {
+        let stats = self.listener.stats.at(self.worker);
+        stats.active.sub(1);
+        stats.closed.at(reason.index()).add(1);
+        stats.duration.observe(total);
+        if reason == CloseReason::Panicked {
+            self.registry.workers.at(self.worker).panics.add(1);
+        }
+        if let (Some(connected), Some(first_byte_at), Some(backend)) =
+            (self.connected, self.first_byte_at, self.tried.last())
+        {
+            backend.stats.at(self.worker).first_byte.observe(first_byte_at - connected.at);
+        }
+    }
+
+    fn write_access_record(&self, reason: CloseReason, total: Duration) {
+        let backend = self.connected.and_then(|_| self.tried.last());
+        tracing::info!(
+            target: "evenkeel::access",
+            listener = self.listener.name.as_str(),
+            client = %Client(self.client),
+            pool = self.listener.pool.as_str(),
+            backend = backend.map(|backend| backend.key.backend.as_str()),
+            tried = %Tried(&self.tried),
+            connect_ms = self.connected.map(|connected| millis(connected.took)),
+            first_byte_ms = self.connected.zip(self.first_byte_at).map(|(connected, at)| millis(at - connected.at)),
+            total_ms = millis(total),
+            bytes_up = self.bytes_up,
+            bytes_down = self.bytes_down,
+            reason = reason.label(),
+            side = reason.side().label(),
+            "session closed"
+        );
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let reason = self.reason();
+        let total = self.accepted_at.elapsed();
+        self.count(reason, total);
+        if self.access_log == AccessLog::On {
+            self.write_access_record(reason, total);
+        }
+    }
+}
+
+/// Milliseconds with the microseconds as decimals.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1_000.0
+}
+
+/// A client as the access log shows it.
+struct Client(Peer);
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Peer::Inet(addr) => addr.fmt(f),
+            Peer::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Backends in the order in which they were tried, with commas.
+struct Tried<'a>(&'a [Arc<BackendState>]);
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, backend) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(backend.key.backend.as_str())?;
+        }
+        Ok(())
+    }
+}

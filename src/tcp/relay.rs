@@ -1,0 +1,147 @@
+//! Both directions of an established session, until it ends.
+//!
+//! FIN on one side becomes FIN on the other once everything before it is delivered; the other direction goes on. A reset
+//! on one side becomes a reset on the other, at any time: while a side is read the read reports it, and while it is not
+//! (its stream has ended, or its bytes find no room) its socket is watched.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::direction::{Broken, Direction, Waiting};
+use super::outcome::Outcome;
+use super::socket::Socket;
+use crate::config;
+use crate::metrics::reason::CloseReason;
+use crate::metrics::stats::BackendStats;
+use crate::worker::local::Local;
+use crate::worker::sessions::Entry;
+
+/// A session whose two sides are connected.
+pub(super) struct Relay<'a> {
+    pub(super) local: &'a Local,
+    pub(super) entry: &'a Entry<'a>,
+    pub(super) limits: &'a config::Listener,
+    pub(super) client: &'a Socket,
+    pub(super) backend: &'a Socket,
+    pub(super) stats: &'a BackendStats,
+}
+
+/// How far a session has come.
+struct Progress {
+    upstream: Direction,
+    downstream: Direction,
+    half_closed: bool,
+}
+
+impl Relay<'_> {
+    /// Moves bytes both ways until the session ends; says why it did, and keeps the books in `outcome`.
+    pub(super) async fn run(&self, outcome: &mut Outcome) -> CloseReason {
+        let mut progress = Progress { upstream: Direction::new(), downstream: Direction::new(), half_closed: false };
+        let mut client_broken = pin!(self.client.broken());
+        let mut backend_broken = pin!(self.backend.broken());
+        poll_fn(|cx| {
+            if let Some(order) = self.entry.poll_order(cx) {
+                return Poll::Ready(order);
+            }
+            let waiting = progress.pump(cx, self);
+            self.account(&mut progress, outcome);
+            let (upstream, downstream) = match waiting {
+                Ok((Waiting::Done, Waiting::Done)) => return Poll::Ready(self.finished()),
+                Ok(waiting) => waiting,
+                Err(reason) => return Poll::Ready(reason),
+            };
+            if let Poll::Ready(error) = watch(cx, upstream, client_broken.as_mut()) {
+                return Poll::Ready(client_failed(&error));
+            }
+            if let Poll::Ready(error) = watch(cx, downstream, backend_broken.as_mut()) {
+                return Poll::Ready(backend_failed(&error));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Adds what moved since the last time to the counters, and notes the progress.
+    fn account(&self, progress: &mut Progress, outcome: &mut Outcome) {
+        let bytes_up = progress.upstream.delivered() - outcome.bytes_up;
+        let bytes_down = progress.downstream.delivered() - outcome.bytes_down;
+        if bytes_up + bytes_down > 0 {
+            self.stats.bytes_upstream.add(bytes_up);
+            self.stats.bytes_downstream.add(bytes_down);
+            outcome.bytes_up += bytes_up;
+            outcome.bytes_down += bytes_down;
+            self.entry.progressed();
+            if outcome.first_byte_at.is_none() && bytes_down > 0 {
+                outcome.first_byte_at = Some(Instant::now());
+            }
+        }
+        if !progress.half_closed && (progress.upstream.has_ended() || progress.downstream.has_ended()) {
+            progress.half_closed = true;
+            self.entry.limit(self.limits.half_close_timeout, CloseReason::HalfCloseTimeout);
+        }
+    }
+
+    fn finished(&self) -> CloseReason {
+        self.client.close_in_order();
+        self.backend.close_in_order();
+        CloseReason::Finished
+    }
+}
+
+impl Progress {
+    /// Moves what can be moved in both directions; what each waits for, or why the session is over.
+    fn pump(&mut self, cx: &mut Context<'_>, relay: &Relay<'_>) -> Result<(Waiting, Waiting), CloseReason> {
+        let Relay { client, backend, local, .. } = *relay;
+        let upstream = self.upstream.pump(cx, client, backend, local).map_err(|broken| match broken {
+            Broken::Source(error) => client_failed(&error),
+            Broken::Sink(error) => backend_failed(&error),
+        })?;
+        let downstream = self.downstream.pump(cx, backend, client, local).map_err(|broken| match broken {
+            Broken::Source(error) => backend_failed(&error),
+            Broken::Sink(error) => client_failed(&error),
+        })?;
+        Ok((upstream, downstream))
+    }
+}
+
+/// Watches a source for a break while it is not being read.
+fn watch(cx: &mut Context<'_>, waiting: Waiting, broken: Pin<&mut impl Future<Output = io::Error>>) -> Poll<io::Error> {
+    if waiting == Waiting::ForSource { Poll::Pending } else { broken.poll(cx) }
+}
+
+fn client_failed(error: &io::Error) -> CloseReason {
+    match failure(error) {
+        Failure::Reset => CloseReason::ClientReset,
+        Failure::Lost => CloseReason::ClientLost,
+        Failure::Ours => CloseReason::Internal,
+    }
+}
+
+fn backend_failed(error: &io::Error) -> CloseReason {
+    match failure(error) {
+        Failure::Reset => CloseReason::BackendReset,
+        Failure::Lost => CloseReason::BackendLost,
+        Failure::Ours => CloseReason::Internal,
+    }
+}
+
+/// What an error of an established connection means.
+enum Failure {
+    Reset,
+    Lost,
+    Ours,
+}
+
+fn failure(error: &io::Error) -> Failure {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable, NotConnected, TimedOut,
+    };
+    match error.kind() {
+        ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected => Failure::Reset,
+        TimedOut | HostUnreachable | NetworkUnreachable => Failure::Lost,
+        _ => Failure::Ours,
+    }
+}

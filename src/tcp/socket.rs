@@ -1,0 +1,182 @@
+//! A connected stream socket inside the runtime.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use crate::sys::pipe::Pipe;
+use crate::sys::{readiness, socket};
+
+/// One side of a session, TCP or unix.
+///
+/// Dropping it resets the connection unless [`Socket::close_in_order`] was called before: whatever goes wrong, a panic
+/// included, no peer mistakes it for an orderly end.
+#[derive(Debug)]
+pub struct Socket {
+    fd: AsyncFd<OwnedFd>,
+    /// The read readiness was used up by [`Socket::left`] while bytes may be waiting, so that no event will tell of them.
+    unread: Cell<bool>,
+    /// Cleared once both streams have ended.
+    resets: Cell<bool>,
+}
+
+impl Socket {
+    /// Registers a non-blocking socket with the current worker's runtime.
+    ///
+    /// # Errors
+    /// The kernel has no room for another watch; the socket is closed then.
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let fd = readiness::watch(fd, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { fd, unread: Cell::new(false), resets: Cell::new(true) })
+    }
+
+    /// Reads into `buffer`; 0 is the end of the stream.
+    ///
+    /// A read that does not fill the buffer has emptied the socket, so the next poll waits for an event instead of
+    /// asking the kernel again. The runtime remembers that the peer has closed, so the end is not missed.
+    pub fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = buffer.len();
+        self.poll_read_with(cx, |received| received > 0 && received < room, |fd| socket::receive(fd, buffer))
+    }
+
+    /// Moves up to `limit` received bytes into an empty pipe; 0 is the end of the stream.
+    pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, limit: usize) -> Poll<io::Result<usize>> {
+        // A splice ends early when the pipe runs out of slots, so a short one says nothing about the socket.
+        self.poll_read_with(cx, |_| false, |fd| pipe.fill(fd, limit))
+    }
+
+    /// Reads once the socket is readable; `emptied` says whether a read of that many bytes has emptied it.
+    fn poll_read_with(
+        &self,
+        cx: &mut Context<'_>,
+        emptied: impl Fn(usize) -> bool,
+        mut read: impl FnMut(&OwnedFd) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let announced = match self.fd.poll_read_ready(cx) {
+                Poll::Ready(guard) => Some(guard?),
+                // The waker is registered: what arrives from here on is announced, what arrived before may not be.
+                Poll::Pending if self.unread.get() => None,
+                Poll::Pending => return Poll::Pending,
+            };
+            let is_announced = announced.is_some();
+            match read(self.fd.get_ref()) {
+                Ok(received) => {
+                    if emptied(received) {
+                        self.used_up(announced);
+                    }
+                    return Poll::Ready(Ok(received));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.used_up(announced);
+                    if !is_announced {
+                        return Poll::Pending;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Nothing is left to read until the next event.
+    fn used_up(&self, announced: Option<AsyncFdReadyGuard<'_, OwnedFd>>) {
+        if let Some(mut guard) = announced {
+            guard.clear_ready();
+        }
+        self.unread.set(false);
+    }
+
+    /// Sends what fits of `bytes`.
+    pub fn poll_transmit(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |fd| socket::transmit(fd, bytes))
+    }
+
+    /// Sends what fits of the bytes in a pipe.
+    pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.poll_write_with(cx, |fd| pipe.drain(fd))
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&OwnedFd) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            match write(self.fd.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Ends our stream to the peer: FIN.
+    ///
+    /// # Errors
+    /// The peer has reset the connection.
+    pub fn finish(&self) -> io::Result<()> {
+        socket::finish(self.fd.get_ref())
+    }
+
+    /// Lets the drop close the connection in order. Both streams must have ended.
+    pub fn close_in_order(&self) {
+        self.resets.set(false);
+    }
+
+    /// Waits for a connection under way to be established.
+    ///
+    /// # Errors
+    /// It failed.
+    pub async fn established(&self) -> io::Result<()> {
+        let guard = self.fd.writable().await?;
+        // A failed connection is closed for writing at once; only then is asking the kernel worth a system call.
+        if !guard.ready().is_write_closed() {
+            return Ok(());
+        }
+        socket::take_error(self.fd.get_ref()).map_or(Ok(()), Err)
+    }
+
+    /// Waits for the connection to break: reset by the peer, or the peer lost. Returns what happened.
+    ///
+    /// For the times when nothing is read, as reading reports it too, and in order.
+    pub async fn broken(&self) -> io::Error {
+        if let Err(error) = self.fd.ready(Interest::ERROR).await {
+            return error;
+        }
+        socket::take_error(self.fd.get_ref()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Waits for a peer that has not been answered yet to leave: it reset the connection, or it ended its stream
+    /// without having sent a byte, `grace` ago. A peer that has sent something and then ended its stream waits for an
+    /// answer. Nothing is read.
+    pub async fn left(&self, grace: Duration) {
+        loop {
+            let Ok(mut guard) = self.fd.readable().await else { return };
+            if guard.ready().is_read_closed() {
+                break;
+            }
+            self.unread.set(true);
+            guard.clear_ready();
+        }
+        match socket::is_at_end(self.fd.get_ref()) {
+            Ok(true) => tokio::time::sleep(grace).await,
+            Ok(false) => drop(self.broken().await),
+            Err(_) => {}
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.resets.get() {
+            socket::reset_on_close(self.fd.get_ref());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! One data-plane thread: a runtime of its own, the loops that accept, and the sessions it serves.
+//!
+//! Workers share nothing on the path of a byte. They read the snapshot that the control plane publishes, take commands
+//! from it, and hand accepted connections to each other before those are registered anywhere.
+
+pub mod board;
+pub mod local;
+pub mod pipes;
+pub mod sessions;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use board::Board;
+use local::Local;
+
+use crate::listener::Acceptor;
+use crate::metrics::WorkerId;
+use crate::metrics::reason::CloseReason;
+use crate::pool::registry::Registry;
+use crate::pool::snapshot::{BindId, Snapshot};
+use crate::tcp::{self, Admitted};
+
+/// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.
+const HAND_OVER_QUEUE: usize = 1_024;
+
+/// Commands not yet carried out; the control plane waits when there are more.
+const COMMAND_QUEUE: usize = 64;
+
+/// What the control plane tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Accept on this socket.
+    Listen(BindId, OwnedFd),
+    /// Serve what is queued on this socket, then close it.
+    Retire(BindId),
+    /// Retire every socket.
+    RetireAll,
+    /// End the sessions of backends that were cut.
+    EndCut,
+    /// End every session.
+    EndAll(CloseReason),
+    /// Drop everything and return.
+    Stop,
+}
+
+/// The control plane's end of a worker.
+#[derive(Debug)]
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts `count` workers.
+///
+/// # Errors
+/// A thread or a runtime could not be made; those already started stop.
+pub fn spawn(
+    count: usize,
+    max_pipes: usize,
+    registry: &Arc<Registry>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> io::Result<Vec<Worker>> {
+    let board = Arc::new(Board::new(count));
+    let (peers, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HAND_OVER_QUEUE)).unzip();
+    inboxes
+        .into_iter()
+        .enumerate()
+        .map(|(index, inbox)| {
+            let (registry, board, snapshot) = (Arc::clone(registry), Arc::clone(&board), Arc::clone(snapshot));
+            let peers = peers.clone().into_boxed_slice();
+            start(inbox, move || Local::new(WorkerId(index), registry, board, peers, max_pipes / count, snapshot))
+        })
+        .collect()
+}
+
+/// Starts one worker, whose things are made on its own thread.
+fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send + 'static) -> io::Result<Worker> {
+    let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+    let (started, is_started) = std::sync::mpsc::sync_channel(1);
+    let thread =
+        std::thread::Builder::new().name("worker".into()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    runtime.block_on(run(Rc::new(local()), inbox, orders));
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+        })?;
+    is_started.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+    Ok(Worker { commands, thread: Some(thread) })
+}
+
+/// A worker's life.
+async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
+    let mut acceptors = Acceptors { local: Rc::clone(&local), retire: HashMap::new() };
+    let sweeper = Rc::clone(&local);
+    spawn_local(async move { sweeper.sessions.sweep().await });
+    loop {
+        tokio::select! {
+            Some(admitted) = inbox.recv() => serve(&local, admitted),
+            order = orders.recv() => match order {
+                Some(Command::Listen(bind, socket)) => acceptors.listen(bind, socket),
+                Some(Command::Retire(bind)) => acceptors.retire(bind),
+                Some(Command::RetireAll) => acceptors.retire.clear(),
+                Some(Command::EndCut) => local.sessions.end_cut(),
+                Some(Command::EndAll(reason)) => local.sessions.end_all(reason),
+                Some(Command::Stop) | None => return,
+            },
+        }
+    }
+}
+
+/// Gives a session a task of its own.
+fn serve(local: &Rc<Local>, admitted: Admitted) {
+    spawn_local(tcp::serve(Rc::clone(local), admitted));
+}
+
+/// The loops that accept on one worker.
+struct Acceptors {
+    local: Rc<Local>,
+    /// Dropping a sender retires its loop.
+    retire: HashMap<BindId, oneshot::Sender<()>>,
+}
+
+impl Acceptors {
+    fn listen(&mut self, bind: BindId, socket: OwnedFd) {
+        let acceptor = match Acceptor::new(Rc::clone(&self.local), bind, socket) {
+            Ok(acceptor) => acceptor,
+            Err(error) => return tracing::error!(%error, "a worker cannot watch a listening socket"),
+        };
+        let (retire, retired) = oneshot::channel();
+        self.retire.insert(bind, retire);
+        let local = Rc::clone(&self.local);
+        spawn_local(acceptor.run(move |admitted| serve(&local, admitted), retired));
+    }
+
+    fn retire(&mut self, bind: BindId) {
+        self.retire.remove(&bind);
+    }
+}
+
+impl Worker {
+    /// Tells the worker something; waits while it is behind.
+    pub async fn tell(&self, command: Command) {
+        // A worker only goes away when it was told to stop.
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Waits for a worker that was told to stop.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a worker thread panicked");
+        }
+    }
+}
