@@ -1,3 +1,247 @@
 //! The control plane: the one writer of everything that workers read.
+//!
+//! One task owns all mutable state. Everything reaches it as an [`Event`]; it answers by building a new snapshot and
+//! publishing it. It may be slow or stuck without costing the data plane a byte.
 
+pub mod binder;
+pub mod names;
 pub mod phase;
+pub mod reload;
+pub mod signals;
+mod publish;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+
+use binder::Binder;
+use names::Names;
+use phase::Phase;
+use signals::Signal;
+
+use crate::config::{BindAddr, Config, ListenerName, Machine, OnDown, PoolName};
+use crate::health::{Probes, Verdict};
+use crate::metrics::reason::CloseReason;
+use crate::pool::registry::Registry;
+use crate::pool::snapshot::Snapshot;
+use crate::worker::{Command, Worker};
+
+/// Events not yet handled; whoever has one more waits.
+pub const EVENT_QUEUE: usize = 1_024;
+
+/// How long sessions that were told to end may take to leave their records.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the control task reacts to.
+#[derive(Debug)]
+pub enum Event {
+    /// The operator sent a signal.
+    Signal(Signal),
+    /// A probe has a result.
+    Probed(Verdict),
+    /// The program around us wants an orderly end.
+    ShutDown,
+}
+
+/// Where a reload finds the configuration.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere: it was made in code.
+    Fixed,
+}
+
+/// Everything the control task owns.
+#[derive(Debug)]
+pub struct Control {
+    source: Source,
+    machine: Machine,
+    registry: Arc<Registry>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    phase: watch::Sender<Phase>,
+    workers: Vec<Worker>,
+    events: mpsc::Receiver<Event>,
+    binder: Binder,
+    names: Names,
+    probes: Probes,
+    /// Pools in which a backend's status has changed since the last snapshot.
+    stale: BTreeSet<PoolName>,
+}
+
+/// What the control task is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where reloads read from.
+    pub source: Source,
+    /// What limits are checked against.
+    pub machine: Machine,
+    /// States and counters.
+    pub registry: Arc<Registry>,
+    /// Where snapshots are published.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where the phase is published.
+    pub phase: watch::Sender<Phase>,
+    /// All workers.
+    pub workers: Vec<Worker>,
+    /// Both ends of the event queue.
+    pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+}
+
+impl Control {
+    /// Puts the first configuration in force: resolves, binds, publishes, probes. Afterwards clients are served.
+    ///
+    /// # Errors
+    /// A name that does not resolve or an address that cannot be bound. The workers are stopped then.
+    pub async fn open(parts: Parts, config: Config) -> Result<Self, reload::Error> {
+        let (sender, events) = parts.events;
+        let workers = parts.workers.len();
+        let mut control = Self {
+            source: parts.source,
+            machine: parts.machine,
+            registry: parts.registry,
+            snapshot: parts.snapshot,
+            phase: parts.phase,
+            workers: parts.workers,
+            events,
+            binder: Binder::new(workers),
+            names: Names::default(),
+            probes: Probes::new(sender),
+            stale: BTreeSet::new(),
+        };
+        match control.apply(config).await {
+            Ok(_) => {
+                control.phase.send_replace(Phase::Running);
+                notify(&[NotifyState::Ready]);
+                Ok(control)
+            }
+            Err(error) => {
+                control.stop_workers().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The IP addresses that listeners are bound to.
+    pub fn bound(&self) -> Vec<(ListenerName, SocketAddr)> {
+        let snapshot = self.snapshot.load();
+        let binds = snapshot.config.listeners.iter().flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
+        let real = binds.filter_map(|(name, bind)| match &self.binder.bound(bind)?.addr {
+            BindAddr::Inet(addr) => Some((name.clone(), *addr)),
+            BindAddr::Unix(_) => None,
+        });
+        real.collect()
+    }
+
+    /// Handles events until the process is to end, then ends it in order.
+    pub async fn run(mut self) {
+        while let Some(event) = self.events.recv().await {
+            if self.handle(event).await == Next::ShutDown {
+                break;
+            }
+            self.catch_up();
+        }
+        self.shut_down().await;
+    }
+
+    async fn handle(&mut self, event: Event) -> Next {
+        match event {
+            Event::Signal(Signal::Reload) => self.reload().await,
+            Event::Signal(Signal::Terminate) | Event::ShutDown => return Next::ShutDown,
+            Event::Probed(verdict) => self.judge(&verdict).await,
+        }
+        Next::GoOn
+    }
+
+    /// Publishes what probes have changed, once for all results that have arrived.
+    fn catch_up(&mut self) {
+        if !self.stale.is_empty() && self.events.is_empty() {
+            self.republish();
+        }
+    }
+
+    /// Takes a probe's result to the backend it is about.
+    async fn judge(&mut self, verdict: &Verdict) {
+        let Some(change) = self.probes.judge(verdict) else { return };
+        self.stale.insert(verdict.key.pool.clone());
+        if change.on_down == Some(OnDown::Close) {
+            self.republish();
+            change.state.cut();
+            self.tell_all(|| Command::EndCut).await;
+        }
+    }
+
+    /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
+    async fn shut_down(mut self) {
+        let limit = self.snapshot.load().config.shutdown_timeout;
+        tracing::info!(sessions = self.registry.admission.admitted(), timeout = ?limit, "shutting down");
+        notify(&[NotifyState::Stopping]);
+        self.phase.send_replace(Phase::Draining);
+        self.tell_all(|| Command::RetireAll).await;
+        self.binder.unlink_all();
+
+        if !self.drained_by(Instant::now() + limit).await {
+            tracing::warn!(sessions = self.registry.admission.admitted(), "ending the sessions that are left");
+            self.tell_all(|| Command::EndAll(CloseReason::Shutdown)).await;
+            self.drained_by(Instant::now() + FAREWELL).await;
+        }
+        self.stop_workers().await;
+        self.phase.send_replace(Phase::Stopped);
+        tracing::info!("stopped");
+    }
+
+    /// Waits until no session is left; false at the deadline or at another signal to end.
+    async fn drained_by(&mut self, deadline: Instant) -> bool {
+        const POLL: Duration = Duration::from_millis(20);
+        // Retired sockets still serve what the kernel has queued for them.
+        let mut quiet_until = Instant::now() + crate::listener::RETIREMENT + POLL;
+        loop {
+            let now = Instant::now();
+            if self.registry.admission.admitted() > 0 {
+                quiet_until = quiet_until.max(now);
+            } else if now >= quiet_until {
+                return true;
+            }
+            if now >= deadline {
+                return false;
+            }
+            match timeout_at((now + POLL).min(deadline), self.events.recv()).await {
+                Ok(Some(Event::Signal(Signal::Terminate))) => return false,
+                Ok(None) => tokio::time::sleep(POLL).await,
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    async fn stop_workers(&mut self) {
+        self.tell_all(|| Command::Stop).await;
+        self.workers.drain(..).for_each(Worker::join);
+    }
+
+    async fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.tell(command()).await;
+        }
+    }
+}
+
+/// What to do after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    ShutDown,
+}
+
+/// Tells systemd, if it started us.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -30,7 +30,7 @@ const BATCH: usize = 16;
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a retired TCP socket still serves handshakes that had begun: a few long round trips.
-const RETIREMENT: Duration = Duration::from_millis(250);
+pub const RETIREMENT: Duration = Duration::from_millis(250);
 
 /// A bound listening socket on one worker.
 #[derive(Debug)]

@@ -64,6 +64,21 @@ pub struct BackendView {
     pub role: Role,
 }
 
+impl Snapshot {
+    /// The picture before the first configuration is in force: generation 0, nothing configured but the process's own
+    /// settings.
+    pub fn empty(config: &Config) -> Self {
+        let config = Config { listeners: BTreeMap::new(), pools: BTreeMap::new(), ..config.clone() };
+        Self {
+            generation: 0,
+            config: Arc::new(config),
+            listeners: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            binds: HashMap::new(),
+        }
+    }
+}
+
 impl PoolView {
     /// Builds the view and its picker from what the backends' status says now.
     ///

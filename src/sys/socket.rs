@@ -32,32 +32,40 @@ pub enum Peer {
     Unix,
 }
 
-/// How several sockets share one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
-    /// SO_REUSEPORT: the kernel spreads new connections over all sockets of this user bound to the address.
-    Spread,
-    /// The address belongs to one socket.
-    Exclusive,
-}
-
 /// Binds a listening TCP socket, non-blocking, whose options every accepted socket inherits.
 ///
-/// An IPv6 address is bound for IPv6 only.
+/// An IPv6 address is bound for IPv6 only. Several sockets may be bound to one address (SO_REUSEPORT); the kernel spreads
+/// new connections over them.
 ///
 /// # Errors
 /// Whatever the kernel refuses.
-pub fn listen_tcp(addr: SocketAddr, sharing: Sharing) -> io::Result<OwnedFd> {
+pub fn listen_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(sharing == Sharing::Spread)?;
+    socket.set_reuse_port(true)?;
     set_session_options(&socket)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Makes sure that nobody listens on an address; returns it with the port that the kernel chose for port 0.
+///
+/// A shared bind alone would not tell: SO_REUSEPORT lets two processes of one user take turns on a port.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn check_unused(addr: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    Ok(local_addr(&socket)?.unwrap_or(addr))
 }
 
 /// Binds a listening unix socket, non-blocking. A socket file that nobody listens on any more is replaced.
@@ -249,7 +257,7 @@ mod tests {
 
     #[test]
     fn accepted_sockets_inherit_the_options() {
-        let listener = listen_tcp(loopback(), Sharing::Spread).expect("listen");
+        let listener = listen_tcp(loopback()).expect("listen");
         let addr = local_addr(&listener).expect("addr").expect("inet");
         let client = TcpStream::connect(addr).expect("connect");
         let (accepted, peer) = accept_within(&listener, Duration::from_secs(5)).expect("accept");
@@ -261,8 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_use_is_noticed_although_sockets_may_share_it() {
+        let listener = listen_tcp(loopback()).expect("listen");
+        let addr = local_addr(&listener).expect("addr").expect("inet");
+        assert_eq!(check_unused(addr).expect_err("in use").kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        assert_eq!(check_unused(addr).expect("free again"), addr);
+    }
+
+    #[test]
     fn a_filtered_listener_keeps_its_queue_and_takes_no_more() {
-        let listener = listen_tcp(loopback(), Sharing::Exclusive).expect("listen");
+        let listener = listen_tcp(loopback()).expect("listen");
         let addr = local_addr(&listener).expect("addr").expect("inet");
         let _queued = TcpStream::connect(addr).expect("connect");
         ignore_new_connections(listener.as_fd()).expect("filter");

@@ -1,0 +1,164 @@
+//! Bound addresses, from bind to close.
+//!
+//! A bound address outlives the listener that asked for it: when a listener is renamed, or its address moves to another,
+//! the sockets stay and nobody's connection is lost.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{BindAddr, Config, ListenerName};
+use crate::pool::snapshot::{BindId, ListenerView};
+use crate::sys::socket;
+
+/// How long a retired address is still known, so that what the kernel had queued on it is served. Longer than the
+/// workers take to retire a socket.
+const REMEMBERED: Duration = Duration::from_secs(2);
+
+/// All bound addresses.
+#[derive(Debug)]
+pub struct Binder {
+    workers: usize,
+    next_id: u64,
+    bound: BTreeMap<BindAddr, Bound>,
+    retired: HashMap<BindId, (Instant, Arc<ListenerView>)>,
+}
+
+/// A bound address.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// What workers call it.
+    pub id: BindId,
+    /// Where it really is: the port that the kernel chose for port 0.
+    pub addr: BindAddr,
+}
+
+/// What a reload changes about addresses; nothing has happened to the old ones yet.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// New addresses with one socket for each worker that is to accept on it, from the first worker on.
+    pub added: Vec<(BindAddr, Bound, Vec<OwnedFd>)>,
+    /// Addresses that nobody wants any more.
+    pub removed: Vec<BindAddr>,
+}
+
+/// An address that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot bind {addr} for listener \"{listener}\": {source}")]
+pub struct BindError {
+    listener: ListenerName,
+    addr: BindAddr,
+    source: io::Error,
+}
+
+impl Binder {
+    /// Nothing bound yet.
+    pub fn new(workers: usize) -> Self {
+        Self { workers, next_id: 0, bound: BTreeMap::new(), retired: HashMap::new() }
+    }
+
+    /// Binds what `config` has and we do not. Dropping the change undoes it.
+    ///
+    /// # Errors
+    /// An address that cannot be bound; nothing has changed then.
+    pub fn prepare(&mut self, config: &Config) -> Result<Change, BindError> {
+        let mut change = Change::default();
+        for (listener, addr) in addresses(config).filter(|(_, addr)| !self.bound.contains_key(addr)) {
+            let own = self.bound.keys().chain(change.added.iter().map(|(addr, ..)| addr));
+            let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
+            let sockets = self
+                .bind(addr, is_alone)
+                .map_err(|source| BindError { listener: listener.clone(), addr: addr.clone(), source })?;
+            self.next_id += 1;
+            let real = real_addr(addr, &sockets);
+            change.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
+        }
+        let is_wanted = |bound: &BindAddr| addresses(config).any(|(_, addr)| addr == bound);
+        change.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
+        Ok(change)
+    }
+
+    /// One socket per worker; a unix socket cannot be shared, so the first worker accepts for all.
+    ///
+    /// An address that has its port for itself must be unused. A wildcard and a specific address of ours may share one.
+    fn bind(&self, addr: &BindAddr, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
+        match addr {
+            BindAddr::Inet(addr) => {
+                let addr = if is_alone { socket::check_unused(*addr)? } else { *addr };
+                (0..self.workers).map(|_| socket::listen_tcp(addr)).collect()
+            }
+            BindAddr::Unix(path) => Ok(vec![socket::listen_unix(path)?]),
+        }
+    }
+
+    /// Makes a change the state of affairs; back come the sockets to accept on and the addresses to retire.
+    ///
+    /// `view_of` tells which listener answered on a removed address, for what is still queued there.
+    pub fn commit(
+        &mut self,
+        change: Change,
+        view_of: impl Fn(BindId) -> Option<Arc<ListenerView>>,
+    ) -> (Vec<(BindId, Vec<OwnedFd>)>, Vec<BindId>) {
+        let now = Instant::now();
+        self.retired.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+        let mut retire = Vec::new();
+        for addr in change.removed {
+            let Some(bound) = self.bound.remove(&addr) else { continue };
+            unlink(&addr);
+            if let Some(view) = view_of(bound.id) {
+                self.retired.insert(bound.id, (now, view));
+            }
+            retire.push(bound.id);
+        }
+        let mut listen = Vec::new();
+        for (addr, bound, sockets) in change.added {
+            listen.push((bound.id, sockets));
+            self.bound.insert(addr, bound);
+        }
+        (listen, retire)
+    }
+
+    /// The bound address that the configuration calls `addr`.
+    pub fn bound(&self, addr: &BindAddr) -> Option<&Bound> {
+        self.bound.get(addr)
+    }
+
+    /// Addresses on which the kernel may still have connections for listeners that are gone.
+    pub fn retired(&self) -> impl Iterator<Item = (BindId, &Arc<ListenerView>)> {
+        self.retired.iter().map(|(id, (_, view))| (*id, view))
+    }
+
+    /// Removes the files of all unix sockets.
+    pub fn unlink_all(&self) {
+        self.bound.keys().for_each(unlink);
+    }
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = (&ListenerName, &BindAddr)> {
+    config.listeners.iter().flat_map(|(name, listener)| listener.bind.iter().map(move |addr| (name, addr)))
+}
+
+/// Whether two addresses are the same port, so that one may be a part of the other.
+fn shares_port(one: &BindAddr, other: &BindAddr) -> bool {
+    matches!((one, other), (BindAddr::Inet(one), BindAddr::Inet(other)) if one.port() == other.port())
+}
+
+fn real_addr(addr: &BindAddr, sockets: &[OwnedFd]) -> BindAddr {
+    let real = sockets.first().and_then(|socket| socket::local_addr(socket).ok().flatten());
+    real.map_or_else(|| addr.clone(), BindAddr::Inet)
+}
+
+fn unlink(addr: &BindAddr) {
+    if let BindAddr::Unix(path) = addr {
+        remove_socket_file(path);
+    }
+}
+
+fn remove_socket_file(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "the file of a unix socket stays behind");
+    }
+}

@@ -1,0 +1,95 @@
+//! Building snapshots.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Control;
+use super::binder::Binder;
+use super::names::Names;
+use crate::config::{self, BackendAddr, Config, PoolName};
+use crate::pool::backend::{BackendKey, Endpoint};
+use crate::pool::health::Status;
+use crate::pool::registry::Registry;
+use crate::pool::snapshot::{BackendView, ListenerView, PoolView, Snapshot};
+
+impl Control {
+    /// Publishes the same configuration with the status that backends have now.
+    pub(super) fn republish(&mut self) {
+        let old = self.snapshot.load_full();
+        let mut pools = old.pools.clone();
+        for name in std::mem::take(&mut self.stale) {
+            if let Some(view) = old.pools.get(&name) {
+                let backends = view.backends.clone();
+                let rebuilt = PoolView::build(name.clone(), Arc::clone(&view.config), backends, Some(view));
+                pools.insert(name, Arc::new(rebuilt));
+            }
+        }
+        self.publish(old.generation, Arc::clone(&old.config), pools);
+    }
+
+    /// Publishes a snapshot of `pools` and of the listeners of `config`.
+    pub(super) fn publish(&self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
+        let snapshot = assemble(generation, config, pools, &self.binder, &self.registry);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+}
+
+fn assemble(
+    generation: u64,
+    config: Arc<Config>,
+    pools: BTreeMap<PoolName, Arc<PoolView>>,
+    binder: &Binder,
+    registry: &Registry,
+) -> Snapshot {
+    let mut listeners = BTreeMap::new();
+    let mut binds: std::collections::HashMap<_, _> =
+        binder.retired().map(|(id, view)| (id, Arc::clone(view))).collect();
+    for (name, listener) in &config.listeners {
+        let view = Arc::new(ListenerView {
+            config: listener.clone(),
+            state: registry.listener(name, &listener.pool),
+            pool: Arc::clone(&pools[&listener.pool]),
+        });
+        binds.extend(listener.bind.iter().filter_map(|addr| Some((binder.bound(addr)?.id, Arc::clone(&view)))));
+        listeners.insert(name.clone(), view);
+    }
+    Snapshot { generation, config, listeners, pools, binds }
+}
+
+/// The views of all pools of `config`, with what can be reused of the old ones.
+pub(super) fn build_pools(
+    config: &Config,
+    names: &Names,
+    registry: &Registry,
+    old: &BTreeMap<PoolName, Arc<PoolView>>,
+) -> BTreeMap<PoolName, Arc<PoolView>> {
+    let build = |(name, pool): (&PoolName, &config::Pool)| {
+        let backends = pool.backends.iter().filter_map(|backend| view_backend(name, pool, backend, names, registry));
+        let previous = old.get(name).map(|view| &**view);
+        let view = PoolView::build(name.clone(), Arc::new(pool.clone()), backends.collect(), previous);
+        (name.clone(), Arc::new(view))
+    };
+    config.pools.iter().map(build).collect()
+}
+
+/// `None` only for a name that was not resolved, which [`Names::resolve`] does not let happen.
+fn view_backend(
+    pool_name: &PoolName,
+    pool: &config::Pool,
+    backend: &config::Backend,
+    names: &Names,
+    registry: &Registry,
+) -> Option<BackendView> {
+    let endpoint = match &backend.address {
+        BackendAddr::Inet(addr) => Endpoint::Inet(*addr),
+        BackendAddr::Name { host, port } => Endpoint::Inet(names.addr(host, *port)?),
+        BackendAddr::Unix(path) => Endpoint::Unix(path.clone()),
+    };
+    let initial = if pool.health_check.is_some() { Status::Checking } else { Status::Up };
+    let key = BackendKey { pool: pool_name.clone(), backend: backend.identity.clone() };
+    let state = registry.backend(&key, initial);
+    if pool.health_check.is_none() {
+        state.publish_status(Status::Up);
+    }
+    Some(BackendView { state, endpoint, weight: backend.weight, role: backend.role })
+}

@@ -1,0 +1,100 @@
+//! Reloading: validate, compare, bind, publish. All or nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sd_notify::NotifyState;
+
+use super::binder::BindError;
+use super::names::Unresolved;
+use super::{Control, Source, notify, publish};
+use crate::config::diff::Diff;
+use crate::config::{Config, ConfigErrors, Machine};
+use crate::pool::registry::ReloadResult;
+use crate::worker::Command;
+
+/// Why a configuration cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// A name does not resolve.
+    #[error(transparent)]
+    Resolve(#[from] Unresolved),
+    /// An address is taken or forbidden.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+/// Reads and lowers a configuration file.
+///
+/// # Errors
+/// The file cannot be read, or every error in it.
+pub fn read(path: &Path, machine: &Machine) -> Result<Config, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(Config::parse(&path.display().to_string(), &text, machine)?)
+}
+
+impl Control {
+    /// Reads the configuration anew and puts it in force; the log says what changed, or why nothing did.
+    pub(super) async fn reload(&mut self) {
+        let Source::File(path) = self.source.clone() else {
+            return tracing::info!("nothing to reload: this configuration is not from a file");
+        };
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            notify(&[NotifyState::Reloading, now]);
+        }
+        let result = match read(&path, &self.machine) {
+            Ok(config) => self.apply(config).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(changes) => {
+                self.registry.count_reload(ReloadResult::Done);
+                let generation = self.snapshot.load().generation;
+                tracing::info!(%changes, generation, "reloaded");
+            }
+            Err(error) => {
+                self.registry.count_reload(ReloadResult::Refused);
+                tracing::error!(%error, "reload refused, nothing has changed");
+            }
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    /// Puts a configuration in force. Until everything that can fail has succeeded nothing changes.
+    pub(super) async fn apply(&mut self, config: Config) -> Result<Diff, Error> {
+        let names = self.names.resolve(&config).await?;
+        let change = self.binder.prepare(&config)?;
+
+        let old = self.snapshot.load_full();
+        let diff = Diff::between(&old.config, &config);
+        let pools = publish::build_pools(&config, &names, &self.registry, &old.pools);
+        let (listen, retire) = self.binder.commit(change, |id| old.binds.get(&id).cloned());
+        self.names = names;
+        self.stale.clear();
+        self.publish(old.generation + 1, Arc::new(config), pools);
+        drop(old);
+
+        for (bind, sockets) in listen {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                worker.tell(Command::Listen(bind, socket)).await;
+            }
+        }
+        for bind in retire {
+            self.tell_all(|| Command::Retire(bind)).await;
+        }
+        self.probes.follow(&self.snapshot.load());
+        self.registry.forget_unused();
+        Ok(diff)
+    }
+}
