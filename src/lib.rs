@@ -1,12 +1,63 @@
 //! evenkeel: an L4 connection balancer for Linux.
+//!
+//! # Bird's-eye view
+//!
+//! Two planes share one process and meet in one place. **Workers** ([`worker`]) are threads with a runtime each: they
+//! accept ([`listener`]), pick ([`balance`]), connect and relay ([`tcp`]). The **control plane** ([`control`]) is one more
+//! thread: it reads the configuration ([`config`]), probes backends ([`health`]), answers the operator ([`admin`]), and
+//! is the only one that changes anything. It does so by building a new [`pool::snapshot::Snapshot`] and publishing it;
+//! workers read the snapshot once per decision and never wait for the control plane.
+//!
+//! # The path of one connection
+//!
+//! 1. [`listener::Acceptor`] takes it off the kernel's queue, checks the limits, and gives it a seat on a worker.
+//! 2. [`tcp::serve`] runs as one task there. It picks a backend from the pool of the snapshot and connects, trying a
+//!    different backend on failure.
+//! 3. The relay moves bytes both ways: through the worker's one scratch buffer, or through a pipe when there is much to
+//!    move. FIN becomes FIN, a reset becomes a reset.
+//! 4. [`tcp::Outcome`] counts it and writes the access record when it is dropped, whatever the end was.
+//!
+//! # Floors
+//!
+//! A file imports only from its own floor or a lower one; `tests/tidy.rs` checks it.
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 0 | [`sys`], [`hash`] |
+//! | 1 | [`config`], [`metrics`], [`balance`]: pure, without clock, sockets or chance |
+//! | 2 | [`pool`] |
+//! | 3 | [`listener`], [`tcp`], [`worker`]: the data plane |
+//! | 4 | [`health`], [`control`], [`admin`]: the control plane |
+//! | 5 | [`app`], [`logging`], `cli`, `demo` |
+//!
+//! # Invariants
+//!
+//! 1. A reload never closes a session and never refuses a connection on a listener that stays.
+//! 2. A byte accepted from one side is delivered to the other in order exactly once, or the session ends with a reset.
+//! 3. Everything has a bound; at the bound we refuse, count, and log with a rate limit.
+//! 4. The accept loop never awaits a client, never spins and never gives up.
+//! 5. Counters return to zero when the last session has ended.
+//! 6. A panic in one session harms no other, and is counted.
+//! 7. Two instances with one configuration send the same key to the same backend.
+//! 8. `check` accepts exactly what `run` accepts, short of what only the machine can refuse.
+//!
+//! Deliberately absent: TLS, anything above TCP, work stealing between workers, timers per connection, and locks on the
+//! path of a byte.
 
+pub mod admin;
+pub mod app;
 pub mod balance;
 pub mod config;
 pub mod control;
 pub mod hash;
+pub mod health;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
 pub mod pool;
 pub mod sys;
 pub mod tcp;
 pub mod worker;
+
+/// The version and the commit it was built from, as `--version` and `build_info` show them.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("EVENKEEL_COMMIT"), ")");
