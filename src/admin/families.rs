@@ -1,0 +1,246 @@
+//! Every metric: its name, its help, and where its series come from.
+//!
+//! The names are a contract with dashboards and alerts. No address of a client is ever a label: labels come from
+//! the configuration and from the enums of [`reason`](crate::metrics::reason), so the number of series is bounded.
+//! Each value of an enum has its series from the start, at zero, so that `rate()` sees the first event.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus::proto::MetricType;
+
+use self::Source::{Backends, Configured, Listeners, Process};
+use super::exposition::{NamedListener, Scene, Series};
+use super::process::Usage;
+use crate::metrics::WorkerId;
+use crate::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
+use crate::pool::backend::BackendState;
+use crate::pool::health::Status;
+
+/// One metric.
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) source: Source,
+}
+
+/// What the series of a family are about. Each function adds all series of one subject, and at least one.
+pub(super) enum Source {
+    /// The process as a whole; here there may be none.
+    Process(fn(&Scene, &mut Series)),
+    /// Each listener, by name.
+    Listeners(fn(&NamedListener, &mut Series)),
+    /// Each backend that is counted.
+    Backends(fn(&BackendState, &mut Series)),
+    /// Each backend of the configuration in force.
+    Configured(fn(&BackendState, &mut Series)),
+}
+
+const fn counter(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, help, kind: MetricType::COUNTER, source }
+}
+
+const fn gauge(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, help, kind: MetricType::GAUGE, source }
+}
+
+const fn histogram(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, help, kind: MetricType::HISTOGRAM, source }
+}
+
+/// In the order of the text: listeners, backends, workers, control plane, process.
+pub(super) static FAMILIES: &[Family] = &[
+    gauge(
+        "evenkeel_listener_sessions_active",
+        "Sessions now open.",
+        Listeners(|listener, out| {
+            out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.active.value()).sum());
+        }),
+    ),
+    counter(
+        "evenkeel_listener_sessions_total",
+        "Sessions admitted.",
+        Listeners(|listener, out| {
+            out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.sessions.value()).sum());
+        }),
+    ),
+    counter("evenkeel_listener_refused_total", "Connections closed at once, by reason.", Listeners(refused)),
+    counter("evenkeel_sessions_closed_total", "Sessions over, by reason.", Listeners(closed)),
+    histogram(
+        "evenkeel_session_seconds",
+        "From accept to close of a session.",
+        Listeners(|listener, out| {
+            out.durations(&[("listener", listener.name())], listener.stats().map(|stats| &stats.duration));
+        }),
+    ),
+    gauge(
+        "evenkeel_backend_up",
+        "1 if the backend is up, 0 if it is down or not checked yet.",
+        Configured(|backend, out| out.count(&labels(backend), u64::from(backend.status() == Status::Up))),
+    ),
+    gauge(
+        "evenkeel_backend_sessions_active",
+        "Sessions now outstanding, those still connecting included.",
+        Backends(|backend, out| out.count(&labels(backend), u64::from(backend.load.active()))),
+    ),
+    counter(
+        "evenkeel_backend_sessions_total",
+        "Sessions connected to the backend.",
+        Backends(|backend, out| out.count(&labels(backend), backend.stats.sum(|stats| stats.sessions.value()))),
+    ),
+    counter(
+        "evenkeel_backend_bytes_total",
+        "Bytes delivered: upstream to the backend, downstream to clients.",
+        Backends(bytes),
+    ),
+    histogram(
+        "evenkeel_backend_connect_seconds",
+        "From the first packet to an established connection.",
+        Backends(|backend, out| out.durations(&labels(backend), backend.stats.iter().map(|stats| &stats.connect))),
+    ),
+    histogram(
+        "evenkeel_backend_first_byte_seconds",
+        "From an established connection to the first byte of the backend.",
+        Backends(|backend, out| out.durations(&labels(backend), backend.stats.iter().map(|stats| &stats.first_byte))),
+    ),
+    counter(
+        "evenkeel_backend_connect_errors_total",
+        "Failed attempts to connect, by reason.",
+        Backends(connect_errors),
+    ),
+    counter(
+        "evenkeel_backend_retries_total",
+        "Attempts to connect that came here after another backend had failed.",
+        Backends(|backend, out| out.count(&labels(backend), backend.stats.sum(|stats| stats.retries.value()))),
+    ),
+    counter("evenkeel_health_checks_total", "Probes, by result.", Backends(health_checks)),
+    counter(
+        "evenkeel_health_transitions_total",
+        "Changes between up and down.",
+        Backends(|backend, out| out.count(&labels(backend), backend.probes.transitions.load(Relaxed))),
+    ),
+    gauge("evenkeel_worker_sessions_active", "Sessions now open on the worker.", Process(worker_sessions)),
+    counter(
+        "evenkeel_worker_sessions_handed_over_total",
+        "Sessions that the worker accepted and gave to a less loaded one.",
+        Process(handed_over),
+    ),
+    counter(
+        "evenkeel_session_panics_total",
+        "Sessions whose task panicked.",
+        Process(|scene, out| out.count(&[], scene.registry.workers.sum(|stats| stats.panics.value()))),
+    ),
+    counter("evenkeel_reloads_total", "Reloads, by result: a refused one changed nothing.", Process(reloads)),
+    gauge(
+        "evenkeel_config_generation",
+        "Configurations in force since the start, this one included.",
+        Process(|scene, out| out.count(&[], scene.generation)),
+    ),
+    gauge(
+        "evenkeel_build_info",
+        "Always 1; the labels say what is running.",
+        Process(|_, out| {
+            out.count(&[("version", env!("CARGO_PKG_VERSION")), ("commit", env!("EVENKEEL_COMMIT"))], 1);
+        }),
+    ),
+    counter(
+        "process_cpu_seconds_total",
+        "User and system time.",
+        Process(|scene, out| usage(scene, out, |usage| Some(usage.cpu_seconds))),
+    ),
+    gauge(
+        "process_start_time_seconds",
+        "When the process started, since the epoch.",
+        Process(|scene, out| usage(scene, out, |usage| Some(usage.started_seconds))),
+    ),
+    gauge(
+        "process_resident_memory_bytes",
+        "Memory in RAM.",
+        Process(|scene, out| usage(scene, out, |usage| Some(usage.resident_bytes as f64))),
+    ),
+    gauge(
+        "process_virtual_memory_bytes",
+        "Address space.",
+        Process(|scene, out| usage(scene, out, |usage| Some(usage.virtual_bytes as f64))),
+    ),
+    gauge(
+        "process_open_fds",
+        "Descriptors in use.",
+        Process(|scene, out| usage(scene, out, |usage| Some(usage.open_fds as f64))),
+    ),
+    gauge(
+        "process_max_fds",
+        "Limit on descriptors; absent if there is none.",
+        Process(|scene, out| usage(scene, out, |usage| usage.max_fds.map(|limit| limit as f64))),
+    ),
+];
+
+fn refused(listener: &NamedListener, out: &mut Series) {
+    for reason in RefuseReason::ALL {
+        let count = listener.stats().map(|stats| stats.refused.at(reason.index()).value()).sum();
+        out.count(&[("listener", listener.name()), ("reason", reason.label())], count);
+    }
+}
+
+fn closed(listener: &NamedListener, out: &mut Series) {
+    for state in listener.states() {
+        for reason in CloseReason::ALL {
+            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason.label())];
+            out.count(&labels, state.stats.sum(|stats| stats.closed.at(reason.index()).value()));
+        }
+    }
+}
+
+fn labels(backend: &BackendState) -> [(&'static str, &str); 2] {
+    [("pool", backend.key.pool.as_str()), ("backend", backend.key.backend.as_str())]
+}
+
+/// The labels of `backend` and one more.
+fn labels_and<'a>(backend: &'a BackendState, name: &'static str, value: &'a str) -> [(&'static str, &'a str); 3] {
+    let [pool, backend] = labels(backend);
+    [pool, backend, (name, value)]
+}
+
+fn bytes(backend: &BackendState, out: &mut Series) {
+    let upstream = backend.stats.sum(|stats| stats.bytes_upstream.value());
+    out.count(&labels_and(backend, "direction", "upstream"), upstream);
+    let downstream = backend.stats.sum(|stats| stats.bytes_downstream.value());
+    out.count(&labels_and(backend, "direction", "downstream"), downstream);
+}
+
+fn connect_errors(backend: &BackendState, out: &mut Series) {
+    for reason in ConnectErrorReason::ALL {
+        let count = backend.stats.sum(|stats| stats.connect_errors.at(reason.index()).value());
+        out.count(&labels_and(backend, "reason", reason.label()), count);
+    }
+}
+
+fn health_checks(backend: &BackendState, out: &mut Series) {
+    out.count(&labels_and(backend, "result", "passed"), backend.probes.passed.load(Relaxed));
+    out.count(&labels_and(backend, "result", "failed"), backend.probes.failed.load(Relaxed));
+}
+
+fn worker_sessions(scene: &Scene, out: &mut Series) {
+    for (index, _) in scene.registry.workers.iter().enumerate() {
+        let states = scene.listeners().iter().flat_map(NamedListener::states);
+        let active = states.map(|state| state.stats.at(WorkerId(index)).active.value()).sum();
+        out.count(&[("worker", &index.to_string())], active);
+    }
+}
+
+fn handed_over(scene: &Scene, out: &mut Series) {
+    for (index, stats) in scene.registry.workers.iter().enumerate() {
+        out.count(&[("worker", &index.to_string())], stats.handed_over.value());
+    }
+}
+
+fn reloads(scene: &Scene, out: &mut Series) {
+    out.count(&[("result", "done")], scene.registry.reloads_done.load(Relaxed));
+    out.count(&[("result", "refused")], scene.registry.reloads_refused.load(Relaxed));
+}
+
+fn usage(scene: &Scene, out: &mut Series, read: fn(&Usage) -> Option<f64>) {
+    if let Some(value) = scene.process.as_ref().and_then(read) {
+        out.number(&[], value);
+    }
+}
