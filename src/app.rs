@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::admin::{self, Observed};
 use crate::config::{BindAddr, Config, ListenerName, Machine};
 use crate::control::phase::Phase;
-use crate::control::{Control, EVENT_QUEUE, Event, Parts, Source, reload, signals};
+use crate::control::{Control, EVENT_QUEUE, Event, OnReload, Parts, Source, reload, signals};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::{sys, worker};
@@ -62,9 +62,15 @@ pub fn machine() -> Machine {
 impl App {
     /// Starts serving `config`; returns once clients are accepted and signals are handled.
     ///
+    /// `on_reload` is called on the control thread with every configuration that a reload puts in force.
+    ///
     /// # Errors
     /// Whatever keeps it from serving; nothing is left running then.
-    pub fn start(config: Config, source: Source) -> Result<Self, StartError> {
+    pub fn start(
+        config: Config,
+        source: Source,
+        on_reload: impl Fn(&Config) + Send + 'static,
+    ) -> Result<Self, StartError> {
         sys::machine::raise_descriptor_limit()?;
         let workers = config.workers.get();
         let registry = Arc::new(Registry::new(workers));
@@ -73,6 +79,7 @@ impl App {
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
         let parts = Parts {
             source,
+            on_reload: OnReload(Box::new(on_reload)),
             machine: machine(),
             registry: Arc::clone(&registry),
             snapshot: Arc::clone(&snapshot),
@@ -80,7 +87,11 @@ impl App {
             workers: worker::spawn(workers, config.max_pipes, &registry, &snapshot)?,
             events: (events.clone(), queue),
         };
-        let observed = Arc::new(Observed::new(Arc::clone(&snapshot), Arc::clone(&registry), watched.clone()));
+        let observed = Arc::new(Observed {
+            snapshot: Arc::clone(&snapshot),
+            registry: Arc::clone(&registry),
+            phase: watched.clone(),
+        });
         let (report, outcome) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -160,10 +171,8 @@ async fn live(config: Config, parts: Parts, observed: Arc<Observed>, report: &Re
         Ok(control) => control,
         Err(error) => return drop(report.send(Err(error.into()))),
     };
-    let started = Started {
-        bound: control.bound(),
-        admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()),
-    };
+    let started =
+        Started { bound: control.bound(), admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()) };
     let _ = report.send(Ok(started));
     let (stop, stopped) = oneshot::channel::<()>();
     if let Some(listener) = admin {

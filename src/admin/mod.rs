@@ -11,7 +11,6 @@ mod process;
 mod routes;
 
 use std::convert::Infallible;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,6 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -29,6 +27,7 @@ use tracing::{debug, info, warn};
 use crate::control::phase::Phase;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
+use crate::sys::socket;
 
 /// What the pages are made from. All of it is shared and none of it is ever written here.
 #[derive(Debug)]
@@ -102,7 +101,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 }
                 return stream;
             }
-            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) if socket::is_of_the_peer(&error) => {}
             Err(error) => {
                 if !paused {
                     warn!(%error, "admin cannot accept; retrying");
@@ -112,29 +111,6 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
         }
     }
-}
-
-/// Whether the error came with one connection that is already gone, as accept(2) lists them, and says nothing of the
-/// next one. Whatever else goes wrong would go wrong again at once.
-fn is_of_the_peer(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| {
-        matches!(
-            errno,
-            Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::PERM
-                | Errno::TIMEDOUT
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::NONET
-                | Errno::NOPROTOOPT
-                | Errno::OPNOTSUPP
-        )
-    })
 }
 
 /// Answers the requests of one connection, one after the other.

@@ -69,9 +69,11 @@ impl Binder {
         for (listener, addr) in addresses(config).filter(|(_, addr)| !self.bound.contains_key(addr)) {
             let own = self.bound.keys().chain(change.added.iter().map(|(addr, ..)| addr));
             let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
-            let sockets = self
-                .bind(addr, is_alone)
-                .map_err(|source| BindError { listener: listener.clone(), addr: addr.clone(), source })?;
+            let sockets = self.bind(addr, is_alone).map_err(|source| BindError {
+                listener: listener.clone(),
+                addr: addr.clone(),
+                source,
+            })?;
             self.next_id += 1;
             let real = real_addr(addr, &sockets);
             change.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));

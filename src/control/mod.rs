@@ -6,9 +6,9 @@
 pub mod binder;
 pub mod names;
 pub mod phase;
+mod publish;
 pub mod reload;
 pub mod signals;
-mod publish;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -59,10 +59,20 @@ pub enum Source {
     Fixed,
 }
 
+/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs anew.
+pub struct OnReload(pub Box<dyn Fn(&Config) + Send>);
+
+impl std::fmt::Debug for OnReload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnReload")
+    }
+}
+
 /// Everything the control task owns.
 #[derive(Debug)]
 pub struct Control {
     source: Source,
+    on_reload: OnReload,
     machine: Machine,
     registry: Arc<Registry>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -81,6 +91,8 @@ pub struct Control {
 pub struct Parts {
     /// Where reloads read from.
     pub source: Source,
+    /// Called after every reload.
+    pub on_reload: OnReload,
     /// What limits are checked against.
     pub machine: Machine,
     /// States and counters.
@@ -105,6 +117,7 @@ impl Control {
         let workers = parts.workers.len();
         let mut control = Self {
             source: parts.source,
+            on_reload: parts.on_reload,
             machine: parts.machine,
             registry: parts.registry,
             snapshot: parts.snapshot,
@@ -132,7 +145,11 @@ impl Control {
     /// The IP addresses that listeners are bound to.
     pub fn bound(&self) -> Vec<(ListenerName, SocketAddr)> {
         let snapshot = self.snapshot.load();
-        let binds = snapshot.config.listeners.iter().flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
+        let binds = snapshot
+            .config
+            .listeners
+            .iter()
+            .flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
         let real = binds.filter_map(|(name, bind)| match &self.binder.bound(bind)?.addr {
             BindAddr::Inet(addr) => Some((name.clone(), *addr)),
             BindAddr::Unix(_) => None,

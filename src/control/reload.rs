@@ -60,7 +60,9 @@ impl Control {
         match result {
             Ok(changes) => {
                 self.registry.count_reload(ReloadResult::Done);
-                let generation = self.snapshot.load().generation;
+                let snapshot = self.snapshot.load();
+                (self.on_reload.0)(&snapshot.config);
+                let generation = snapshot.generation;
                 tracing::info!(%changes, generation, "reloaded");
             }
             Err(error) => {

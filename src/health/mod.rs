@@ -91,13 +91,7 @@ impl Probes {
     }
 
     /// Goes on with an old watch if its target is the same, otherwise with a new task and the same health.
-    fn watch(
-        &mut self,
-        state: &Arc<BackendState>,
-        target: Target,
-        on_down: OnDown,
-        old: Option<Watched>,
-    ) -> Watched {
+    fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown, old: Option<Watched>) -> Watched {
         let mut health = Health::new(state.status(), target.check.rise, target.check.fall);
         match old {
             Some(old) if old.target == target => return Watched { on_down, ..old },

@@ -96,7 +96,7 @@ impl Acceptor {
             match socket::accept(self.socket.as_fd()) {
                 Ok((fd, client)) => self.admit(fd, client, spawn),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Drained,
-                Err(error) if is_peers_fault(&error) => {}
+                Err(error) if socket::is_of_the_peer(&error) => {}
                 Err(error) => {
                     if let Some(suppressed) = self.complaints.allow(Instant::now()) {
                         tracing::warn!(%error, suppressed, "accepting rests, out of resources");
@@ -164,30 +164,6 @@ impl Acceptor {
                 admitted.seat = self.local.board.seat_at(self.local.id);
                 Some(admitted)
             }
-        }
-    }
-}
-
-/// Whether accept reports what happened to one connection rather than to us; accept(2) lists them.
-fn is_peers_fault(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let own = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::INVAL, Errno::BADF, Errno::NOTSOCK];
-    !own.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-#[cfg(test)]
-mod tests {
-    use rustix::io::Errno;
-
-    use super::*;
-
-    #[test]
-    fn lack_of_resources_is_ours_and_an_aborted_connection_is_not() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert!(!is_peers_fault(&errno.into()), "{errno}");
-        }
-        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::PERM, Errno::NETUNREACH, Errno::INTR] {
-            assert!(is_peers_fault(&errno.into()), "{errno}");
         }
     }
 }

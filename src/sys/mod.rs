@@ -8,3 +8,4 @@ pub mod log_limit;
 pub mod pipe;
 pub mod readiness;
 pub mod socket;
+pub mod tcp_info;

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, acceptfrom_with, recv, send, shutdown,
     socket_with, sockopt,
@@ -18,8 +19,8 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, TcpKeepal
 const BACKLOG: i32 = 4_096;
 
 /// A silent connection is probed after 30 s, then every 10 s, and is lost after three probes: a dead peer is noticed
-/// within a minute instead of after two hours. TCP_USER_TIMEOUT would shorten the case of unacknowledged data, but since
-/// Linux 5.11 it also kills a live peer that does not read for that long, which a database may do for a lock.
+/// within a minute instead of after two hours. While data is outstanding the kernel does not probe; see
+/// [`tcp_info`](super::tcp_info) for that.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
 
@@ -112,6 +113,29 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
     Ok((socket, peer))
 }
 
+/// Whether an error of accept came with one connection that is already gone, as accept(2) lists them, and says nothing of
+/// the next one. Whatever else goes wrong would go wrong again at once.
+pub fn is_of_the_peer(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::CONNABORTED
+                | Errno::CONNRESET
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::TIMEDOUT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::OPNOTSUPP
+        )
+    })
+}
+
 /// Makes the kernel ignore new connections to a listening TCP socket, while handshakes under way still complete.
 ///
 /// Closing the socket resets what is in its queue; after this the queue can be emptied first.
@@ -145,7 +169,7 @@ pub fn connect_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     set_session_options(&SockRef::from(&socket))?;
     match rustix::net::connect(&socket, &addr) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
     }
 }
@@ -182,8 +206,7 @@ pub fn reset_on_close(socket: impl AsFd) {
 
 /// Whether a system call failed because this process or the system has no descriptors left.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    let errnos = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
-    errnos.into_iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
 }
 
 /// Reads what has arrived; 0 is the end of the stream.
@@ -218,17 +241,6 @@ pub fn transmit(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// The peer has reset the connection.
 pub fn finish(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket, Shutdown::Write)?)
-}
-
-/// Lifts the soft limit on open descriptors to the hard one.
-///
-/// # Errors
-/// Whatever the kernel refuses.
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 #[cfg(test)]
@@ -266,6 +278,16 @@ mod tests {
         assert!(accepted.tcp_nodelay().expect("nodelay"));
         assert!(accepted.keepalive().expect("keepalive"));
         assert_eq!(accepted.tcp_keepalive_time().expect("time"), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn lack_of_resources_is_ours_and_an_aborted_connection_is_not() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(!is_of_the_peer(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::PERM, Errno::NETUNREACH] {
+            assert!(is_of_the_peer(&errno.into()), "{errno}");
+        }
     }
 
     #[test]

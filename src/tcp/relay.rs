@@ -16,6 +16,7 @@ use super::socket::Socket;
 use crate::config;
 use crate::metrics::reason::CloseReason;
 use crate::metrics::stats::BackendStats;
+use crate::sys::tcp_info::Answer;
 use crate::worker::local::Local;
 use crate::worker::sessions::Entry;
 
@@ -45,6 +46,11 @@ impl Relay<'_> {
         poll_fn(|cx| {
             if let Some(order) = self.entry.poll_order(cx) {
                 return Poll::Ready(order);
+            }
+            if self.entry.is_to_look()
+                && let Some(lost) = self.look_after_peers()
+            {
+                return Poll::Ready(lost);
             }
             let waiting = progress.pump(cx, self);
             self.account(&mut progress, outcome);
@@ -82,6 +88,18 @@ impl Relay<'_> {
             progress.half_closed = true;
             self.entry.limit(self.limits.half_close_timeout, CloseReason::HalfCloseTimeout);
         }
+    }
+
+    /// The reason to end if a peer has stopped answering. Looks again later while an answer is outstanding.
+    fn look_after_peers(&self) -> Option<CloseReason> {
+        let answers = [self.client.answer(), self.backend.answer()];
+        match answers {
+            [Answer::Lost, _] => return Some(CloseReason::ClientLost),
+            [_, Answer::Lost] => return Some(CloseReason::BackendLost),
+            [Answer::NothingAsked, Answer::NothingAsked] => {}
+            _ => self.entry.look_again(),
+        }
+        None
     }
 
     fn finished(&self) -> CloseReason {

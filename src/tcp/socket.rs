@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::sys::pipe::Pipe;
+use crate::sys::tcp_info::{self, Answer};
 use crate::sys::{readiness, socket};
 
 /// One side of a session, TCP or unix.
@@ -151,6 +152,11 @@ impl Socket {
             return error;
         }
         socket::take_error(self.fd.get_ref()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Whether the peer still answers what we send it.
+    pub fn answer(&self) -> Answer {
+        tcp_info::answer(self.fd.get_ref())
     }
 
     /// Waits for a peer that has not been answered yet to leave: it reset the connection, or it ended its stream

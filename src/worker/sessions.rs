@@ -1,7 +1,7 @@
 //! The sessions of one worker: how long each may be silent, and how one is told to end.
 //!
 //! There is no timer per session. Each notes the tick of its last progress, and a sweep ends those that are overdue. The
-//! sweep sleeps until the earliest moment at which any session could be overdue, so idle sessions cost no CPU.
+//! sweep sleeps until the earliest moment at which it could have something to do, so idle sessions cost no CPU.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,6 +15,10 @@ use tokio::sync::Notify;
 use crate::metrics::reason::CloseReason;
 use crate::pool::backend::BackendState;
 use crate::sys::clock::Tick;
+
+/// A session that has been silent for this long looks once whether a peer is gone with data outstanding; while one might
+/// be, it looks again after as long.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// Two sweeps are at least this far apart: the precision of every inactivity limit.
 const SWEEP_SPACING: Duration = Duration::from_millis(50);
@@ -37,6 +41,9 @@ pub struct Ticket {
     /// What an overdue session ends with.
     overdue: Cell<CloseReason>,
     order: Cell<Option<CloseReason>>,
+    /// When the session is to look after its peers; `None` once it has and found nothing outstanding.
+    look_at: Cell<Option<Tick>>,
+    is_to_look: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// The backend and the number of cuts it had when the session was connected to it.
     backend: RefCell<Option<(Arc<BackendState>, u32)>>,
@@ -58,6 +65,8 @@ impl Sessions {
             limit: Cell::new(limit),
             overdue: Cell::new(CloseReason::IdleTimeout),
             order: Cell::new(None),
+            look_at: Cell::new(Some(Tick::now().after(SILENCE))),
+            is_to_look: Cell::new(false),
             waker: RefCell::new(None),
             backend: RefCell::new(None),
         });
@@ -111,12 +120,13 @@ impl Sessions {
     fn sweep_once(&self, now: Tick) {
         let mut next = None;
         for (_, ticket) in self.tickets.borrow().iter() {
-            let due = ticket.due();
-            if due <= now {
+            if ticket.overdue_at() <= now {
                 ticket.end(ticket.overdue.get());
-            } else {
-                next = Some(next.map_or(due, |next: Tick| next.min(due)));
+                continue;
             }
+            ticket.look_if_silent(now);
+            let due = ticket.due();
+            next = Some(next.map_or(due, |next: Tick| next.min(due)));
         }
         self.next_sweep.set(next.map(|next| next.max(now.after(SWEEP_SPACING))));
     }
@@ -131,14 +141,38 @@ impl Sessions {
 }
 
 impl Ticket {
+    /// When a sweep next has something to do for this session.
     fn due(&self) -> Tick {
+        self.look_at.get().map_or(self.overdue_at(), |look_at| look_at.min(self.overdue_at()))
+    }
+
+    fn overdue_at(&self) -> Tick {
         self.progress.get().after(self.limit.get())
+    }
+
+    /// Sends the session to look after its peers if it has been silent for long enough.
+    fn look_if_silent(&self, now: Tick) {
+        if self.look_at.get().is_none_or(|look_at| now < look_at) {
+            return;
+        }
+        let silent_at = self.progress.get().after(SILENCE);
+        if now < silent_at {
+            self.look_at.set(Some(silent_at));
+            return;
+        }
+        self.look_at.set(None);
+        self.is_to_look.set(true);
+        self.wake();
     }
 
     fn end(&self, reason: CloseReason) {
         if self.order.get().is_none() {
             self.order.set(Some(reason));
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
@@ -149,6 +183,20 @@ impl Entry<'_> {
     /// Notes that bytes moved.
     pub fn progressed(&self) {
         self.ticket.progress.set(Tick::now());
+        if self.ticket.look_at.get().is_none() {
+            self.look_again();
+        }
+    }
+
+    /// Whether the session is to look after its peers now.
+    pub fn is_to_look(&self) -> bool {
+        self.ticket.is_to_look.take()
+    }
+
+    /// Asks to be sent to look once more.
+    pub fn look_again(&self) {
+        self.ticket.look_at.set(Some(Tick::now().after(SILENCE)));
+        self.sessions.sweep_by(self.ticket.due());
     }
 
     /// Changes how long the session may be silent from now on, and what it ends with when it is.
@@ -206,6 +254,7 @@ mod tests {
         assert_eq!(order_of(&long), None);
         let next = sessions.next_sweep.get().expect("the long one");
         assert!(next > now && next <= now.after(LIMIT * 4));
+        assert!(next > now.after(LIMIT * 3), "it has looked after its peers and has nothing to do until it is overdue");
         drop((short, long));
         assert!(sessions.is_empty());
     }
@@ -219,6 +268,22 @@ mod tests {
         assert!(sessions.next_sweep.get() < before);
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
         assert_eq!(order_of(&entry), Some(CloseReason::HalfCloseTimeout));
+    }
+
+    #[test]
+    fn a_silent_session_looks_once_and_again_after_the_next_progress() {
+        let sessions = Sessions::default();
+        let entry = sessions.enter(SILENCE * 100);
+        let now = Tick::now();
+        sessions.sweep_once(now.after(SILENCE / 2));
+        assert!(!entry.is_to_look(), "not silent for long");
+        sessions.sweep_once(now.after(SILENCE * 2));
+        assert!(entry.is_to_look());
+        sessions.sweep_once(now.after(SILENCE * 4));
+        assert!(!entry.is_to_look(), "once is enough while nothing moves");
+        entry.progressed();
+        sessions.sweep_once(now.after(SILENCE * 6));
+        assert!(entry.is_to_look());
     }
 
     #[test]
