@@ -28,7 +28,7 @@
 //! | 2 | [`pool`] |
 //! | 3 | [`listener`], [`tcp`], [`worker`]: the data plane |
 //! | 4 | [`health`], [`control`], [`admin`]: the control plane |
-//! | 5 | [`app`], [`logging`], `cli`, `demo` |
+//! | 5 | [`app`], [`cli`], [`demo`], [`logging`] |
 //!
 //! # Invariants
 //!
@@ -48,7 +48,9 @@ pub mod admin;
 pub mod app;
 pub mod balance;
 pub mod config;
+pub mod cli;
 pub mod control;
+pub mod demo;
 pub mod hash;
 pub mod health;
 pub mod listener;
