@@ -1,0 +1,171 @@
+//! The command line: what can be asked, in words that teach, and what the answer means to a shell.
+//!
+//! One file a command. A command returns an [`Exit`]; what went wrong it has already said on stderr.
+
+pub mod check;
+mod demo;
+mod interrupt;
+mod run;
+mod simulate;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
+
+use crate::{VERSION, logging};
+
+/// What the program tells its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It did what was asked and stopped cleanly.
+    Success = 0,
+    /// The configuration is not valid.
+    BadConfiguration = 1,
+    /// The arguments make no sense. The parser of the arguments uses the same number.
+    Usage = 2,
+    /// The machine did not give what was needed, such as an address to bind.
+    CouldNotStart = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const ABOUT: &str = "An L4 connection balancer for Linux that is safe to change while it runs";
+
+const EXAMPLES: &str = "\
+Examples:
+  evenkeel demo --seconds 30         see it work, with nothing to set up
+  evenkeel check -c evenkeel.toml    is this configuration valid?
+  evenkeel run -c evenkeel.toml      balance until SIGTERM
+
+Exit codes:
+  0  clean stop, or a valid configuration
+  1  the configuration is not valid
+  2  the arguments make no sense
+  3  could not start, for instance because an address is in use";
+
+/// The arguments of the program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "evenkeel",
+    version = VERSION,
+    about = ABOUT,
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Validate the configuration and exit, as `evenkeel check` does
+    #[arg(short = 't', requires = "config")]
+    test: bool,
+    /// The configuration to validate
+    #[arg(short, long, value_name = "FILE", requires = "test")]
+    config: Option<PathBuf>,
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Balance connections until SIGTERM
+    #[command(after_help = run::HELP)]
+    Run(RunArguments),
+    /// Validate a configuration; binds nothing, connects nowhere
+    #[command(after_help = CHECK_HELP)]
+    Check(CheckArguments),
+    /// Show a balancer at work: simulated backends, traffic and an outage, all in one process
+    #[command(after_help = demo::HELP)]
+    Demo(demo::Arguments),
+    /// Run simulated TCP backends alone, to try a configuration without the real ones
+    #[command(after_help = simulate::HELP)]
+    Simulate(simulate::Arguments),
+}
+
+/// The arguments of `run`.
+#[derive(Debug, Args)]
+struct RunArguments {
+    /// The configuration, read again at each SIGHUP
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// How log records look on stderr
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    log_format: logging::Format,
+}
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+struct CheckArguments {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// How the answer looks on stdout
+    #[arg(long, value_enum, default_value = "text")]
+    format: check::Format,
+}
+
+const CHECK_HELP: &str = "\
+It accepts exactly what `run` and a reload accept, short of what only the machine can refuse, such as an address that \
+is in use. Every error is shown at once, each with its place in the file.
+
+Example:
+  evenkeel check -c evenkeel.toml && systemctl reload evenkeel
+
+Exit codes: 0 valid, 1 not valid, 2 the arguments make no sense";
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> Exit {
+    let Arguments { command, config, .. } = Arguments::parse();
+    match command {
+        Some(Command::Run(arguments)) => run::run(arguments.config, arguments.log_format),
+        Some(Command::Check(arguments)) => check(&arguments.config, arguments.format),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Simulate(arguments)) => simulate::run(&arguments),
+        // `-t`, which the parser admits only together with a file.
+        None => config.map_or(Exit::Usage, |config| check(&config, check::Format::Text)),
+    }
+}
+
+fn check(config: &Path, format: check::Format) -> Exit {
+    match check::check(config, format, &mut io::stdout().lock()) {
+        Ok(0) => Exit::Success,
+        Ok(_) => Exit::BadConfiguration,
+        Err(error) => {
+            eprintln!("evenkeel: cannot print: {error}");
+            Exit::CouldNotStart
+        }
+    }
+}
+
+/// Starts logging; what is wrong with the filter is said on stderr.
+fn start_logs(format: logging::Format, filter: &str) -> Result<logging::Guard, Exit> {
+    logging::init(format, filter).map_err(|error| {
+        eprintln!("evenkeel: {error}");
+        Exit::BadConfiguration
+    })
+}
+
+/// One thread for everything: what `demo` and `simulate` put around the balancer is light.
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

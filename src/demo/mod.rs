@@ -1,0 +1,201 @@
+//! The demo: simulated backends, a balancer and its clients, all in this process.
+//!
+//! [`scene`] says who plays. [`backend`] is one simulated backend, [`traffic`] the clients, [`table`] what is printed.
+//! The balancer in the middle is the real one, an [`App`] with a configuration built in code; the demo sees of it only
+//! what the metrics endpoint sees. Everything is bound to free ports of 127.0.0.1.
+
+pub mod backend;
+pub mod latency;
+pub mod scene;
+pub mod table;
+pub mod traffic;
+
+use std::future::{self, Future};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::{self, Instant};
+
+use crate::app::{App, Source, StartError};
+use crate::config::PoolName;
+use crate::demo::backend::{Alive, Backend};
+use crate::demo::scene::{Fate, PARTS, Turn};
+use crate::demo::table::{Frame, Row};
+use crate::demo::traffic::{Plan, Tally, Traffic};
+
+/// Between two tables.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a dead backend that could not listen again tries anew.
+const RELISTEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// How tables follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Each table replaces the last one, with ANSI escapes.
+    Redraw,
+    /// Each table follows the last one.
+    Append,
+}
+
+/// Why the demo did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// No runtime, or no port, for the simulated backends.
+    #[error("cannot start the simulated backends: {0}")]
+    Backends(#[source] io::Error),
+    /// The balancer did not start.
+    #[error("cannot start the balancer: {0}")]
+    Balancer(#[from] StartError),
+    /// Standard output is gone or full.
+    #[error("cannot print: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the demo for `duration`, or without end, until `stop` is set and `interrupted` is ready.
+///
+/// `stop` is also what ends the clients, so whoever sets it must do so before the balancer can notice the same signal.
+///
+/// # Errors
+/// See [`DemoError`]; whatever the clients see is printed and is no error.
+pub fn run(
+    duration: Option<Duration>,
+    style: Style,
+    out: &mut impl Write,
+    runtime: &Runtime,
+    stop: &Arc<AtomicBool>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(), DemoError> {
+    let backends = raise_backends(runtime).map_err(DemoError::Backends)?;
+    let app = App::start(Source::Fixed(scene::config(backends)))?;
+    let shown = runtime.block_on(show(&app, duration, style, out, stop, interrupted));
+    app.shut_down();
+    app.join();
+    shown.map_err(DemoError::Output)
+}
+
+/// Starts all simulated backends; when it returns, they listen.
+fn raise_backends(runtime: &Runtime) -> io::Result<[SocketAddr; PARTS.len()]> {
+    let _context = runtime.enter();
+    let started = Instant::now();
+    let mut addrs = [scene::free_port(); PARTS.len()];
+    for (part, addr) in PARTS.iter().zip(&mut addrs) {
+        let backend = Backend::reserve(*addr, part.behaviour())?;
+        *addr = backend.addr();
+        let alive = backend.listen()?;
+        match part.fate {
+            Fate::Immortal => drop(runtime.spawn(alive.serve_until(future::pending()))),
+            Fate::Mortal => drop(runtime.spawn(live_and_die(backend, alive, started))),
+        }
+    }
+    Ok(addrs)
+}
+
+/// A mortal backend's life, by the schedule of [`scene::next_turn`].
+async fn live_and_die(backend: Backend, first_life: Alive, started: Instant) {
+    let mut next_life = Some(first_life);
+    loop {
+        match scene::next_turn(started.elapsed()) {
+            Turn::Returns(at) => time::sleep_until(started + at).await,
+            Turn::Dies(at) => match next_life.take().map_or_else(|| backend.listen(), Ok) {
+                Ok(alive) => alive.serve_until(time::sleep_until(started + at)).await,
+                // Out of descriptors, say: the table goes on showing it as down.
+                Err(_) => time::sleep(RELISTEN_PAUSE).await,
+            },
+        }
+    }
+}
+
+/// Sends traffic through the balancer and prints a table each second until the time is over.
+async fn show(
+    app: &App,
+    duration: Option<Duration>,
+    style: Style,
+    out: &mut impl Write,
+    stop: &Arc<AtomicBool>,
+    interrupted: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let target = app.bound().first().map(|(_, addr)| *addr).expect("the demo's listener is bound");
+    introduce(app, target, out)?;
+    let plan = Plan {
+        target,
+        clients: scene::CLIENTS,
+        exchanges: scene::EXCHANGES,
+        message_bytes: scene::MESSAGE_BYTES,
+        pause: scene::PAUSE,
+    };
+    let started = Instant::now();
+    let traffic = Traffic::start(plan, stop);
+    let mut total = Tally::default();
+    let drawn = tokio::select! {
+        () = interrupted => Ok(()),
+        () = expired(duration) => Ok(()),
+        drawn = draw(app, started, &traffic, &mut total, style, out) => drawn,
+    };
+    stop.store(true, Ordering::Relaxed);
+    total.absorb(&traffic.finish().await);
+    match drawn {
+        // Whoever reads us, `head` for instance, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => write!(out, "\n{}", table::summary(started.elapsed(), &rows(app), &total)),
+    }
+}
+
+/// Ready after `duration`; never without one.
+async fn expired(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => time::sleep(duration).await,
+        None => future::pending().await,
+    }
+}
+
+/// Says once what is running and where.
+fn introduce(app: &App, target: SocketAddr, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "{} clients -> evenkeel on {target} -> {} simulated backends", scene::CLIENTS, PARTS.len())?;
+    writeln!(out, "least-connections, {} workers, a health check every 500 ms", scene::WORKERS)?;
+    if let Some(admin) = app.admin_addr() {
+        writeln!(out, "metrics: curl http://{admin}/metrics")?;
+    }
+    writeln!(out, "stop: ctrl-c\n")?;
+    out.flush()
+}
+
+/// Prints a table each second; returns only when that fails.
+async fn draw(
+    app: &App,
+    started: Instant,
+    traffic: &Traffic,
+    total: &mut Tally,
+    style: Style,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut ticks = time::interval_at(started + TICK, TICK);
+    let mut before = Vec::new();
+    let mut erase = String::new();
+    loop {
+        ticks.tick().await;
+        let latest = traffic.take();
+        total.absorb(&latest);
+        let rows = rows(app);
+        let frame = Frame { elapsed: started.elapsed(), rows: &rows, before: &before, latest: &latest, total };
+        let text = frame.render();
+        write!(out, "{erase}{text}")?;
+        out.flush()?;
+        erase = match style {
+            // Up to the first line of this table, then clear to the end of the screen.
+            Style::Redraw => format!("\x1b[{}A\x1b[J", text.lines().count()),
+            Style::Append => "\n".into(),
+        };
+        before = rows;
+    }
+}
+
+/// The counters of the demo's backends now.
+fn rows(app: &App) -> Vec<Row> {
+    Row::read(&app.snapshot().pools[&PoolName::from(scene::NAME)])
+}
