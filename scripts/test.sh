@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that a change must pass: setup, format, lints, documentation, dependencies, tests. No arguments.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+scripts/setup.sh
+export PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+for component in fmt clippy; do
+  if ! cargo "$component" --version >/dev/null 2>&1; then
+    echo "test: cargo $component is missing; with rustup: rustup component add rustfmt clippy" >&2
+    exit 1
+  fi
+done
+
+step() {
+  echo "==> $*"
+  "$@"
+}
+
+step cargo fmt --check
+# Both ways, or the tests' faults could hide an unused import, or be part of a release.
+step cargo clippy --locked --all-targets -- -D warnings
+step cargo clippy --locked --all-targets --features faults -- -D warnings
+step env RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+if command -v cargo-deny >/dev/null; then
+  step cargo deny --locked check
+else
+  echo "==> cargo deny: not installed, skipped"
+fi
+# All test programs, also after one of them has failed: one run shows everything.
+step cargo test --locked --features faults --no-fail-fast
