@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::Exit;
-use crate::app::{App, Source, StartError};
+use crate::app::{self, App};
+use crate::control::{Source, reload};
 use crate::logging;
 
 /// What `--help` adds.
@@ -23,28 +24,27 @@ Example:
 Exit codes: 0 clean stop, 1 the configuration is not valid, 2 the arguments make no sense, 3 could not start, for \
 instance because an address is in use";
 
-/// What is logged until the configuration says otherwise.
-const FIRST_FILTER: &str = "info";
-
 /// Runs the balancer until it is told to stop.
-pub(super) fn run(config: PathBuf, log_format: logging::Format) -> Exit {
-    let logs = match super::start_logs(log_format, FIRST_FILTER) {
+pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
+    let config = match reload::read(&path, &app::machine()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return Exit::BadConfiguration;
+        }
+    };
+    let _logs = match super::start_logs(log_format, &config.log) {
         Ok(logs) => logs,
         Err(exit) => return exit,
     };
-    let app = match App::start(Source::File(config)) {
-        Ok(app) => app,
-        Err(error) => {
-            eprintln!("evenkeel: {error}");
-            return match error {
-                StartError::Configuration(_) => Exit::BadConfiguration,
-                _ => Exit::CouldNotStart,
-            };
+    match App::start(config, Source::File(path)) {
+        Ok(app) => {
+            app.join();
+            Exit::Success
         }
-    };
-    if let Err(error) = logs.set_filter(&app.snapshot().config.log) {
-        eprintln!("evenkeel: {error}");
+        Err(error) => {
+            tracing::error!(%error, "could not start");
+            Exit::CouldNotStart
+        }
     }
-    app.join();
-    Exit::Success
 }

@@ -20,8 +20,9 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{self, Instant};
 
-use crate::app::{App, Source, StartError};
+use crate::app::{App, StartError};
 use crate::config::PoolName;
+use crate::control::Source;
 use crate::demo::backend::{Alive, Backend};
 use crate::demo::scene::{Fate, PARTS, Turn};
 use crate::demo::table::{Frame, Row};
@@ -71,7 +72,7 @@ pub fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), DemoError> {
     let backends = raise_backends(runtime).map_err(DemoError::Backends)?;
-    let app = App::start(Source::Fixed(scene::config(backends)))?;
+    let app = App::start(scene::config(backends), Source::Fixed)?;
     let shown = runtime.block_on(show(&app, duration, style, out, stop, interrupted));
     app.shut_down();
     app.join();
@@ -132,9 +133,11 @@ async fn show(
     let traffic = Traffic::start(plan, stop);
     let mut total = Tally::default();
     let drawn = tokio::select! {
+        // In this order, so that the table of the last second is drawn before its time is over.
+        biased;
+        drawn = draw(app, started, &traffic, &mut total, style, out) => drawn,
         () = interrupted => Ok(()),
         () = expired(duration) => Ok(()),
-        drawn = draw(app, started, &traffic, &mut total, style, out) => drawn,
     };
     stop.store(true, Ordering::Relaxed);
     total.absorb(&traffic.finish().await);

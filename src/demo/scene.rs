@@ -101,7 +101,7 @@ pub fn config(backends: [SocketAddr; PARTS.len()]) -> Config {
             .collect(),
         health_check: Some(HealthCheck {
             interval: Duration::from_millis(500),
-            timeout: Duration::from_millis(250),
+            timeout: Duration::from_millis(500),
             rise: nonzero_u16(2),
             fall: nonzero_u16(2),
         }),
