@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Far above anything expected on a busy machine; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const README: &str = include_str!("../README.md");
+
 fn evenkeel(arguments: &[&str]) -> Output {
     command(arguments).output().expect("the program runs")
 }
@@ -102,6 +104,19 @@ fn minus_t_answers_as_check_does() {
         let short = evenkeel(&["-t", "-c", file]);
         assert_eq!(check.status.code(), Some(code), "{check:?}");
         assert_eq!(short, check);
+    }
+}
+
+#[test]
+fn the_configurations_of_the_readme_are_valid() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let configurations: Vec<_> =
+        README.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!configurations.is_empty());
+    for text in configurations {
+        let file = write(directory.path(), "readme.toml", text);
+        let output = evenkeel(&["check", "-c", &file]);
+        assert_eq!(output.status.code(), Some(0), "{text}{output:?}");
     }
 }
 
