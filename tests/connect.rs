@@ -92,10 +92,8 @@ fn a_backend_that_refuses_is_passed_over_and_the_client_sees_nothing() {
 
     let metrics = balancer.metrics();
     let (dead, good) = (dead.to_string(), good.addr().to_string());
-    let refused = metrics.sum(
-        "evenkeel_backend_connect_errors_total",
-        &[("pool", "main"), ("backend", &dead), ("reason", "refused")],
-    );
+    let refused = metrics
+        .sum("evenkeel_backend_connect_errors_total", &[("pool", "main"), ("backend", &dead), ("reason", "refused")]);
     assert!(refused >= 1.0, "round robin never began with the dead backend");
     let retries = metrics.sum("evenkeel_backend_retries_total", &[("backend", &good)]);
     assert_eq!(retries, refused, "every refusal led to the other backend");

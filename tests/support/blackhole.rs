@@ -1,12 +1,12 @@
 //! An address that does not answer, as a dead machine does not: no reset, no acknowledgement.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::socket::addr_of;
+use super::socket::{addr_of, listen};
 use super::wait::{SOON, wait_for};
 
 /// A loopback connect that takes longer than this is not going to succeed.
@@ -17,23 +17,25 @@ const STUCK: Duration = Duration::from_millis(100);
 pub struct Blackhole {
     listener: TcpListener,
     /// What fills the queue.
-    fillers: Vec<Socket>,
+    _fillers: Vec<Socket>,
 }
 
 impl Blackhole {
     /// Listens on a free port of 127.0.0.1 and answers nobody.
     pub fn new() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a loopback address");
-        socket.listen(0).expect("a bound socket listens");
-        let listener = TcpListener::from(socket);
+        Self::swallow(listen())
+    }
+
+    /// Makes a living listener fall silent.
+    pub fn swallow(listener: TcpListener) -> Self {
+        rustix::net::listen(&listener, 0).expect("a bound socket listens");
         let addr = addr_of(&listener).into();
         let mut fillers = Vec::new();
         while let Some(filler) = connect_unless_stuck(&addr) {
             fillers.push(filler);
             assert!(fillers.len() < 16, "a queue of length 0 that takes {} connections", fillers.len());
         }
-        Self { listener, fillers }
+        Self { listener, _fillers: fillers }
     }
 
     /// Where nobody answers.
@@ -45,9 +47,9 @@ impl Blackhole {
     ///
     /// Returns the listener; its queue no longer holds anything but new connections.
     pub fn come_alive(self) -> TcpListener {
-        for _ in &self.fillers {
-            self.listener.accept().expect("a filler waits in the queue");
-        }
+        self.listener.set_nonblocking(true).expect("a socket");
+        while self.listener.accept().is_ok() {}
+        self.listener.set_nonblocking(false).expect("a socket");
         // The next connections need room while nobody accepts.
         rustix::net::listen(&self.listener, 128).expect("a bound socket listens");
         self.listener

@@ -56,9 +56,7 @@ impl Log {
     /// The session that ended as number `index`, from 0, waited for.
     #[track_caller]
     pub fn nth_session(&self, index: usize, deadline: Duration) -> Record {
-        wait_for(&format!("session {index} is in the access log"), deadline, || {
-            self.sessions().into_iter().nth(index)
-        })
+        wait_for(&format!("session {index} is in the access log"), deadline, || self.sessions().into_iter().nth(index))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the kernel says of a running process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -83,7 +84,14 @@ impl Process {
         Descriptors { sockets: count("socket:"), pipes: count("pipe:"), total: links.len() }
     }
 
-    /// Its TCP sockets in `state` that have `local` as their own address.
+    /// The number that its next descriptor will have.
+    pub fn next_descriptor(self) -> u64 {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("the process is alive").flatten();
+        let taken: BTreeSet<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        (0..).find(|number| !taken.contains(number)).expect("there are fewer descriptors than numbers")
+    }
+
+    /// Its TCP sockets in `state`, of those that have the port of `local` when it is given.
     pub fn sockets_in(self, state: TcpState, local: Option<SocketAddr>) -> usize {
         let inodes: Vec<String> = self
             .descriptor_links()
