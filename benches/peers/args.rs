@@ -1,0 +1,121 @@
+//! What to measure: the command line, and the plan made from it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cases::{CASES, Case};
+use crate::failure::Failure;
+use crate::peers::{self, Peer};
+use crate::usage::Cpus;
+
+/// CPU time, memory and latency of evenkeel beside its peers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "scripts/bench.sh")]
+#[command(after_help = "Examples:
+  scripts/bench.sh                                        everything: about ten minutes
+  scripts/bench.sh --quick                                does it work at all?
+  scripts/bench.sh --case exchange-64 --peer evenkeel --peer nginx
+  scripts/bench.sh --peer evenkeel --before /tmp/old/evenkeel
+                                                          two builds against each other")]
+pub(crate) struct Args {
+    /// Rounds; in each, every peer is measured once in every case.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Length of one measurement, after a warm-up of a fifth of it.
+    #[arg(long, default_value_t = 3.0, value_parser = positive)]
+    seconds: f64,
+    /// One round of 0.3 seconds each: checks that everything runs, its figures say nothing.
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// Only this case (repeatable).
+    #[arg(long)]
+    case: Vec<String>,
+    /// Only this peer (repeatable).
+    #[arg(long, visible_alias = "only")]
+    peer: Vec<String>,
+    /// Another build of evenkeel, measured as one more peer called `before`.
+    #[arg(long)]
+    before: Option<PathBuf>,
+    /// The CPU of the proxy's worker.
+    #[arg(long, default_value_t = 0)]
+    proxy_cpu: usize,
+    /// The CPU of clients and backends.
+    #[arg(long, default_value_t = 1)]
+    load_cpu: usize,
+    /// Where the figures of every round go.
+    #[arg(long, default_value = "target/bench/results.json")]
+    pub(crate) json: PathBuf,
+    /// List cases and peers, and stop.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    pub(crate) bench: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.05..=600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("between 0.05 and 600".into()),
+    }
+}
+
+/// The decided command line.
+pub(crate) struct Plan {
+    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) rounds: u32,
+    pub(crate) length: Duration,
+    pub(crate) cpus: Cpus,
+}
+
+impl Plan {
+    /// # Errors
+    /// A name that does not exist, a CPU that is not ours, a peer that is not installed.
+    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
+        let cases = select("case", CASES.iter().collect(), &args.case, |case| case.name)?;
+        let mut peers = select("peer", peers::all(), &args.peer, |peer| peer.name)?;
+        if let Some(program) = &args.before {
+            // Next to evenkeel, where the eye compares them.
+            peers.insert(peers.len().min(1), peers::before(program.clone()));
+        }
+        for peer in &peers {
+            peer.check_installed()?;
+        }
+        let (rounds, seconds) = if args.quick { (1, 0.3) } else { (args.rounds, args.seconds) };
+        let cpus = Cpus { proxy: args.proxy_cpu, load: args.load_cpu };
+        cpus.check()?;
+        Ok(Self { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
+    }
+}
+
+/// Those of `all` that were asked for by name, in the order of `all`; all of them when none was.
+fn select<T>(
+    kind: &'static str,
+    mut all: Vec<T>,
+    wanted: &[String],
+    name: impl Fn(&T) -> &'static str,
+) -> Result<Vec<T>, Failure> {
+    if let Some(unknown) = wanted.iter().find(|wanted| !all.iter().any(|item| name(item) == *wanted)) {
+        let known = all.iter().map(name).collect::<Vec<_>>().join(", ");
+        return Err(Failure::Unknown { kind, name: unknown.clone(), known });
+    }
+    if !wanted.is_empty() {
+        all.retain(|item| wanted.iter().any(|wanted| name(item) == wanted));
+    }
+    Ok(all)
+}
+
+/// Cases and peers with what they are.
+pub(crate) fn catalogue() -> String {
+    let mut text = String::from("cases:\n");
+    for case in CASES {
+        let _ = writeln!(text, "  {:<16} {}", case.name, case.title);
+    }
+    text.push_str("peers:\n");
+    for peer in peers::all() {
+        let _ = writeln!(text, "  {:<16} {}", peer.name, peer.title);
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! Simulated backends: on the loads' thread and CPU, doing as little as the case allows.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::cases::Service;
+use crate::load::bulk;
+use crate::tally::Tally;
+
+/// Longer than any burst of connections that a load makes.
+const BACKLOG: u32 = 4096;
+
+/// Listening backends; they stop accepting when this is dropped.
+pub(crate) struct Backends {
+    pub(crate) addrs: Vec<SocketAddr>,
+    _accepting: JoinSet<()>,
+}
+
+impl Backends {
+    /// Listens on `count` ports of 127.0.0.1.
+    ///
+    /// # Errors
+    /// As the kernel gives them.
+    pub(crate) fn start(service: Service, count: usize, tally: &Rc<Tally>) -> io::Result<Self> {
+        let mut addrs = Vec::with_capacity(count);
+        let mut accepting = JoinSet::new();
+        for _ in 0..count {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+            let listener = socket.listen(BACKLOG)?;
+            addrs.push(listener.local_addr()?);
+            accepting.spawn_local(accept(listener, service, Rc::clone(tally)));
+        }
+        Ok(Self { addrs, _accepting: accepting })
+    }
+}
+
+async fn accept(listener: TcpListener, service: Service, tally: Rc<Tally>) {
+    loop {
+        match listener.accept().await {
+            // Not joined: a connection ends with its proxy at the latest, and the tally knows how many are open.
+            Ok((stream, _)) => drop(tokio::task::spawn_local(serve(stream, service, Rc::clone(&tally)))),
+            Err(error) => return tally.backend_failed(format!("accept: {error}")),
+        }
+    }
+}
+
+async fn serve(mut stream: TcpStream, service: Service, tally: Rc<Tally>) {
+    let _open = tally.open();
+    let served = match service {
+        Service::Echo { bytes } => echo(&mut stream, bytes).await,
+        Service::Sink => bulk::receive(&mut stream, &tally).await,
+        Service::Source => bulk::send(&mut stream, &tally).await,
+    };
+    if let Err(error) = served {
+        tally.backend_failed(error.to_string());
+    }
+}
+
+async fn echo(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut request = vec![0; bytes];
+    loop {
+        // A connection may end between requests, never within one.
+        let first = match stream.read(&mut request).await {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) => return Err(error),
+        };
+        stream.read_exact(&mut request[first..]).await?;
+        stream.write_all(&request).await?;
+    }
+}

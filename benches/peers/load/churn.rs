@@ -1,0 +1,36 @@
+//! Connections that live for one exchange.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::exchange::{Exchange, finish};
+use crate::tally::Tally;
+
+/// Client addresses. The side that closes first keeps the port for a minute: with one address, a few rounds of 20,000
+/// connections would use up the 28,000 ephemeral ports; over 250 they stay rare, as they are among real clients.
+#[derive(Default)]
+pub(super) struct Sources(Cell<u8>);
+
+impl Sources {
+    fn next(&self) -> SocketAddr {
+        let number = (self.0.get() + 1) % 250;
+        self.0.set(number);
+        SocketAddr::from(([127, 0, 1, number + 1], 0))
+    }
+}
+
+/// One loop: connects, exchanges once and closes in order, until the load stops. The latency is that of all of it.
+pub(super) async fn repeat(addr: SocketAddr, bytes: usize, sources: Rc<Sources>, tally: Rc<Tally>) -> io::Result<()> {
+    let mut exchange = Exchange::new(bytes);
+    while !tally.is_stopping() {
+        let start = Instant::now();
+        let mut stream = super::connect(addr, Some(sources.next())).await?;
+        exchange.once(&mut stream).await?;
+        finish(&mut stream).await?;
+        tally.complete(start.elapsed());
+    }
+    Ok(())
+}

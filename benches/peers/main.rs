@@ -1,0 +1,102 @@
+//! The cost of evenkeel beside its peers, measured on one machine in one run.
+//!
+//! `scripts/bench.sh` starts this. Every measurement is complete in itself: simulated backends on fresh ports, one
+//! freshly started proxy with one worker on a CPU of its own, one load through it, and an orderly end at which every
+//! byte and every connection is accounted for. Measurements are interleaved (A B C D, then B C D A, ...), so that what
+//! else happens on the machine falls on all peers alike; medians and the spread are reported.
+//!
+//! What is compared is the *proxy's CPU time per unit of work*. Clients and backends share the other CPU and may well
+//! saturate it: that caps throughput, and leaves the cost of a unit comparable.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `cases` | what is measured, as a table |
+//! | `peers` | who is measured, as a table, with their configurations |
+//! | `load` | the clients of a case |
+//! | `backend` | the simulated backends of a case |
+//! | `tally` | what clients and backends count, and its accounts |
+//! | `proxy` | one running proxy, from start to end |
+//! | `usage` | CPU time and memory of a process tree; pinning |
+//! | `measure` | one measurement; the interleaved rounds |
+//! | `report` | medians, ratios, the table and the JSON file |
+//! | `machine` | where it was measured |
+
+mod args;
+mod backend;
+mod cases;
+mod failure;
+mod load;
+mod machine;
+mod measure;
+mod peers;
+mod proxy;
+mod report;
+mod tally;
+mod usage;
+
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::task::LocalSet;
+
+use args::{Args, Plan};
+use failure::Failure;
+use report::Report;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if !args.bench {
+        // `cargo test --all-targets` runs benches too, without the flag that `cargo bench` gives.
+        println!("a benchmark of several minutes: run it with scripts/bench.sh");
+        return ExitCode::SUCCESS;
+    }
+    if args.list {
+        print!("{}", args::catalogue());
+        return ExitCode::SUCCESS;
+    }
+    match run(&args) {
+        Ok(report) if report.is_complete() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Report, Failure> {
+    let plan = Plan::new(args)?;
+    plan.cpus.take_load_cpu()?;
+    usage::raise_descriptor_limit()?;
+    let machine = machine::describe(&plan);
+    print!("{machine}");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measurements = LocalSet::new().block_on(&runtime, async {
+        tokio::select! {
+            measurements = measure::rounds(&plan) => Ok(measurements),
+            interrupted = interruption() => interrupted,
+        }
+    })?;
+
+    let report = Report::new(&plan, machine, &measurements);
+    print!("{report}");
+    report.write_json(&args.json)?;
+    println!("\nwritten to {}", args.json.display());
+    Ok(report)
+}
+
+/// Ends with an error at the first SIGINT or SIGTERM, so that the guards of what was started are dropped.
+async fn interruption<T>() -> Result<T, Failure> {
+    let (ours, theirs) = StdUnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
+    ours.set_nonblocking(true)?;
+    UnixStream::from_std(ours)?.read_u8().await?;
+    Err(Failure::Interrupted)
+}

@@ -1,0 +1,152 @@
+//! One running proxy: started on its CPU, known to serve, stopped whatever happens.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::failure::Failure;
+use crate::peers::{Peer, Ready, Site};
+use crate::usage::{self, Cpus, Meters};
+
+/// Between two looks at a proxy that starts or stops.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Bound on starting; none of them takes a tenth of it.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// Bound on stopping by SIGTERM, before SIGKILL.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// Below the ephemeral range, so that no client's local port is in the way.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// A proxy that serves; stopped when dropped.
+pub(crate) struct Proxy {
+    child: Child,
+    /// The whole tree, once it serves.
+    processes: Vec<Pid>,
+    site: Site,
+    cpu: usize,
+    /// Holds the configuration and the log.
+    dir: TempDir,
+}
+
+impl Proxy {
+    /// Starts `peer` in front of `backends` and waits until it serves.
+    ///
+    /// # Errors
+    /// It ended, took too long, or some thread of it is not pinned; with the end of its log.
+    pub(crate) async fn start(peer: &Peer, backends: &[SocketAddr], cpus: Cpus) -> Result<Self, Failure> {
+        let dir = TempDir::with_prefix("evenkeel-bench-")?;
+        let [listen, admin] = free_addrs()?;
+        let site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
+        let log = File::create(dir.path().join("log"))?;
+        let mut command = peer.command(&site, cpus.proxy)?;
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut proxy = Self { child, processes: Vec::new(), site, cpu: cpus.proxy, dir };
+
+        let deadline = Instant::now() + START_LIMIT;
+        while !proxy.serves(peer.ready).await? {
+            if Instant::now() > deadline {
+                return Err(proxy.start_failed("does not serve"));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        proxy.processes = usage::process_tree(proxy.pid())?;
+        usage::check_pinned(&proxy.processes, cpus.proxy)?;
+        Ok(proxy)
+    }
+
+    /// Where its clients connect.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.site.listen
+    }
+
+    pub(crate) fn meters(&self) -> io::Result<Meters> {
+        Meters::read(&self.processes, self.cpu)
+    }
+
+    pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
+        usage::resident_bytes(&self.processes)
+    }
+
+    async fn serves(&mut self, ready: Ready) -> Result<bool, Failure> {
+        if let Some(status) = self.child.try_wait()? {
+            return Err(self.start_failed(&status.to_string()));
+        }
+        match ready {
+            Ready::Readyz => Ok(readyz(self.site.admin).await.unwrap_or(false)),
+            Ready::Listening { processes } => {
+                Ok(is_listening(self.site.listen)? && usage::process_tree(self.pid())?.len() == processes)
+            }
+        }
+    }
+
+    fn start_failed(&self, how: &str) -> Failure {
+        let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        let last = log.lines().rev().take(3).collect::<Vec<_>>().join(" <- ");
+        Failure::Start(format!("did not start: {how}; the end of its log, last line first: {last}"))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    fn has_ended_by(&mut self, deadline: Instant) -> bool {
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        true
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Not yet waited for, so the process id is still its own; that it has already ended is no error.
+        let _ = kill_process(self.pid(), Signal::TERM);
+        if !self.has_ended_by(Instant::now() + STOP_LIMIT) {
+            for &pid in &self.processes {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Two free addresses on 127.0.0.1.
+fn free_addrs() -> Result<[SocketAddr; 2], Failure> {
+    let mut free = PORTS
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+        .filter(|addr| std::net::TcpListener::bind(addr).is_ok());
+    match (free.next(), free.next()) {
+        (Some(first), Some(second)) => Ok([first, second]),
+        _ => Err(Failure::Machine(format!("no two free ports in {PORTS:?}"))),
+    }
+}
+
+/// Asks the kernel rather than connecting: a probe would reach a backend and spoil the accounts.
+fn is_listening(addr: SocketAddr) -> io::Result<bool> {
+    const LISTEN: &str = "0A";
+    let port = format!(":{:04X}", addr.port());
+    Ok(fs::read_to_string("/proc/net/tcp")?.lines().any(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        columns.next().is_some_and(|local| local.ends_with(&port)) && columns.nth(1) == Some(LISTEN)
+    }))
+}
+
+async fn readyz(admin: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(admin).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 "))
+}

@@ -1,0 +1,182 @@
+//! From samples to a table for people and a file for programs.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::args::Plan;
+use crate::cases::Unit;
+use crate::machine::Machine;
+use crate::measure::{Latency, Measurement, Sample};
+use crate::peers::SUBJECT;
+
+/// A share of the proxy's CPU taken by others above which a figure is marked.
+const DOUBTFUL: f64 = 0.05;
+
+/// Everything that was found.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    rounds: u32,
+    seconds: f64,
+    cases: Vec<CaseReport>,
+}
+
+#[derive(Serialize)]
+struct CaseReport {
+    case: &'static str,
+    title: &'static str,
+    unit: Unit,
+    peers: Vec<PeerReport>,
+}
+
+#[derive(Serialize)]
+struct PeerReport {
+    peer: &'static str,
+    /// Absent when no round came through.
+    summary: Option<Summary>,
+    /// Cost of evenkeel over the cost of this peer: below 1, evenkeel is cheaper.
+    ratio: Option<f64>,
+    samples: Vec<Sample>,
+    failures: Vec<String>,
+}
+
+/// Medians over the rounds, and the spread of the cost.
+#[derive(Serialize)]
+struct Summary {
+    cost: f64,
+    cost_min: f64,
+    cost_max: f64,
+    rate: f64,
+    latency: Option<Latency>,
+    disturbance: f64,
+}
+
+impl Report {
+    pub(crate) fn new(plan: &Plan, machine: Machine, measurements: &[Measurement]) -> Self {
+        let cases = plan.cases.iter().map(|case| {
+            let of_case = || measurements.iter().filter(|measurement| measurement.case == case.name);
+            let mut peers: Vec<_> = plan.peers.iter().map(|peer| PeerReport::new(peer.name, of_case())).collect();
+            let subject = peers.iter().find(|peer| peer.peer == SUBJECT).and_then(PeerReport::cost);
+            for peer in &mut peers {
+                peer.ratio = subject.zip(peer.cost()).map(|(subject, peer)| subject / peer);
+            }
+            CaseReport { case: case.name, title: case.title, unit: case.load.unit(), peers }
+        });
+        Self { machine, rounds: plan.rounds, seconds: plan.length.as_secs_f64(), cases: cases.collect() }
+    }
+
+    /// Whether every measurement came through.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.cases.iter().flat_map(|case| &case.peers).all(|peer| peer.failures.is_empty())
+    }
+
+    /// Writes all figures, those of each round too.
+    ///
+    /// # Errors
+    /// As the file system gives them.
+    pub(crate) fn write_json(&self, path: &Path) -> io::Result<()> {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        fs::write(path, serde_json::to_string_pretty(self)? + "\n")
+    }
+}
+
+impl PeerReport {
+    fn new<'a>(peer: &'static str, of_case: impl Iterator<Item = &'a Measurement>) -> Self {
+        let mut report = Self { peer, summary: None, ratio: None, samples: Vec::new(), failures: Vec::new() };
+        for measurement in of_case.filter(|measurement| measurement.peer == peer) {
+            match &measurement.result {
+                Ok(sample) => report.samples.push(sample.clone()),
+                Err(failure) => report.failures.push(failure.to_string()),
+            }
+        }
+        report.summary = Summary::of(&report.samples);
+        report
+    }
+
+    fn cost(&self) -> Option<f64> {
+        self.summary.as_ref().map(|summary| summary.cost)
+    }
+}
+
+impl Summary {
+    fn of(samples: &[Sample]) -> Option<Self> {
+        let costs = || samples.iter().map(|sample| sample.cost);
+        let latencies: Vec<_> = samples.iter().filter_map(|sample| sample.latency).collect();
+        let percentile = |of: fn(&Latency) -> f64| median(latencies.iter().map(of));
+        Some(Self {
+            cost: median(costs())?,
+            cost_min: costs().min_by(f64::total_cmp)?,
+            cost_max: costs().max_by(f64::total_cmp)?,
+            rate: median(samples.iter().map(|sample| sample.rate))?,
+            latency: percentile(|latency| latency.p50_us).and_then(|p50_us| {
+                Some(Latency {
+                    p50_us,
+                    p99_us: percentile(|latency| latency.p99_us)?,
+                    p999_us: percentile(|latency| latency.p999_us)?,
+                })
+            }),
+            disturbance: median(samples.iter().map(|sample| sample.disturbance))?,
+        })
+    }
+}
+
+/// The middle one, or the mean of the middle two; `None` of nothing.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        count if count % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "\nmedians of {} rounds of {} s; `ratio` is the cost of", self.rounds, self.seconds)?;
+        writeln!(f, "evenkeel over the cost of the peer: below 1, evenkeel is cheaper")?;
+        self.cases.iter().try_for_each(|case| case.fmt(f))
+    }
+}
+
+impl fmt::Display for CaseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Unit { cost, rate, .. } = self.unit;
+        writeln!(f, "\n{}: {}", self.case, self.title)?;
+        write!(f, "  {:<15} {cost:>17} {:>17} {:>6} {rate:>14}", "", "min - max", "ratio")?;
+        writeln!(f, " {:>9} {:>9} {:>9}", "p50 us", "p99 us", "p99.9 us")?;
+        for peer in &self.peers {
+            peer.write_row(f, &self.unit)?;
+        }
+        Ok(())
+    }
+}
+
+impl PeerReport {
+    fn write_row(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
+        if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance }) = &self.summary {
+            let spread = format!("{cost_min:.3} - {cost_max:.3}");
+            let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+            write!(f, "  {:<15} {cost:>17.3} {spread:>17} {ratio:>6}", self.peer)?;
+            write!(f, " {rate:>14.digits$}", digits = unit.rate_digits)?;
+            if let Some(Latency { p50_us, p99_us, p999_us }) = latency {
+                write!(f, " {p50_us:>9.0} {p99_us:>9.0} {p999_us:>9.0}")?;
+            }
+            if *disturbance > DOUBTFUL {
+                write!(f, "  (others had {:.0} % of the CPU)", disturbance * 100.0)?;
+            }
+            writeln!(f)?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "  {:<15} FAILED: {failure}", self.peer)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! What clients and backends count. They share one thread, so plain cells do.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::failure::Failure;
+
+/// The accounts of one measurement.
+pub(crate) struct Tally {
+    /// Exchanges, connections or bytes since [`Tally::start_window`].
+    units: Cell<u64>,
+    /// Nanoseconds, one for each exchange or connection since then.
+    latencies: RefCell<Vec<u32>>,
+    /// Units at which the window is full.
+    bound: u64,
+    full: Notify,
+    stopping: Cell<bool>,
+    /// Bulk bytes of the whole measurement, by who sent and who received them.
+    sent: Cell<u64>,
+    received: Cell<u64>,
+    /// Backend connections that are open now.
+    open: Cell<usize>,
+    closed: Notify,
+    /// The first thing that a backend found wrong.
+    backend_error: RefCell<Option<String>>,
+}
+
+impl Tally {
+    pub(crate) fn new(bound: u64) -> Self {
+        Self {
+            units: Cell::new(0),
+            latencies: RefCell::default(),
+            bound,
+            full: Notify::new(),
+            stopping: Cell::new(false),
+            sent: Cell::new(0),
+            received: Cell::new(0),
+            open: Cell::new(0),
+            closed: Notify::new(),
+            backend_error: RefCell::default(),
+        }
+    }
+
+    /// Forgets the warm-up.
+    pub(crate) fn start_window(&self) {
+        self.units.set(0);
+        self.latencies.borrow_mut().clear();
+    }
+
+    /// Units of the window so far.
+    pub(crate) fn units(&self) -> u64 {
+        self.units.get()
+    }
+
+    /// Takes the latencies of the window, in nanoseconds.
+    pub(crate) fn take_latencies(&self) -> Vec<u32> {
+        self.latencies.take()
+    }
+
+    /// Ends when the window holds as many units as it may.
+    pub(crate) async fn full(&self) {
+        self.full.notified().await;
+    }
+
+    /// Counts one exchange or one connection.
+    pub(crate) fn complete(&self, took: Duration) {
+        self.latencies.borrow_mut().push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+        self.add_units(1);
+    }
+
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+    }
+
+    /// Received bytes are the units of bulk work.
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        self.add_units(bytes as u64);
+    }
+
+    fn add_units(&self, count: u64) {
+        let units = self.units.get() + count;
+        self.units.set(units);
+        if units >= self.bound {
+            self.full.notify_one();
+        }
+    }
+
+    /// Asks clients and backends to come to an orderly end.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Counts a backend connection as open until the guard is dropped.
+    pub(crate) fn open(&self) -> OpenGuard<'_> {
+        self.open.set(self.open.get() + 1);
+        OpenGuard(self)
+    }
+
+    /// Notes what a backend found wrong.
+    pub(crate) fn backend_failed(&self, what: String) {
+        self.backend_error.borrow_mut().get_or_insert(what);
+    }
+
+    /// Waits until no backend connection is open.
+    ///
+    /// # Errors
+    /// Some still are after five seconds: the proxy did not pass the end on.
+    pub(crate) async fn all_closed(&self) -> Result<(), Failure> {
+        let closed = async {
+            while self.open.get() > 0 {
+                self.closed.notified().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), closed).await.map_err(|_| {
+            Failure::Load(format!("{} backend connections still open 5 s after their clients closed", self.open.get()))
+        })
+    }
+
+    /// Compares what was sent with what arrived; call it when everything is closed.
+    ///
+    /// # Errors
+    /// They differ, or a backend found something wrong.
+    pub(crate) fn balance(&self) -> Result<(), Failure> {
+        if let Some(what) = self.backend_error.borrow().as_ref() {
+            return Err(Failure::Load(format!("a backend saw: {what}")));
+        }
+        let (sent, received) = (self.sent.get(), self.received.get());
+        if sent != received {
+            return Err(Failure::Load(format!("{sent} bytes were sent and {received} arrived")));
+        }
+        Ok(())
+    }
+}
+
+/// One open backend connection.
+pub(crate) struct OpenGuard<'a>(&'a Tally);
+
+impl Drop for OpenGuard<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.closed.notify_one();
+    }
+}
