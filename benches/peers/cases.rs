@@ -48,7 +48,10 @@ pub(crate) enum Service {
 pub(crate) struct Unit {
     /// What a proxy pays for one unit of work: the figure that is compared.
     pub(crate) cost: &'static str,
-    /// Units of work a second.
+    /// Digits of the cost after the point.
+    #[serde(skip)]
+    pub(crate) cost_digits: usize,
+    /// Units of work a second; of connections that do nothing, the CPU time that they cost all the same.
     pub(crate) rate: &'static str,
     /// Digits of the rate after the point.
     #[serde(skip)]
@@ -122,10 +125,16 @@ impl Load {
 
     pub(crate) fn unit(self) -> Unit {
         match self {
-            Self::Exchange { .. } => Unit { cost: "CPU us/exchange", rate: "exchanges/s", rate_digits: 0 },
-            Self::Churn { .. } => Unit { cost: "CPU us/connection", rate: "connections/s", rate_digits: 0 },
-            Self::Bulk { .. } => Unit { cost: "CPU s/GB", rate: "GB/s", rate_digits: 2 },
-            Self::Idle { .. } => Unit { cost: "KiB/connection", rate: "CPU ms/s", rate_digits: 2 },
+            Self::Exchange { .. } => Unit::new("CPU us/exchange", 2, "exchanges/s", 0),
+            Self::Churn { .. } => Unit::new("CPU us/connection", 2, "connections/s", 0),
+            Self::Bulk { .. } => Unit::new("CPU s/GB", 3, "GB/s", 2),
+            Self::Idle { .. } => Unit::new("KiB/connection", 2, "CPU ms/s", 2),
         }
+    }
+}
+
+impl Unit {
+    fn new(cost: &'static str, cost_digits: usize, rate: &'static str, rate_digits: usize) -> Self {
+        Self { cost, cost_digits, rate, rate_digits }
     }
 }

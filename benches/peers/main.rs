@@ -70,10 +70,10 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Report, Failure> {
     let plan = Plan::new(args)?;
-    plan.cpus.take_load_cpu()?;
-    usage::raise_descriptor_limit()?;
     let machine = machine::describe(&plan);
     print!("{machine}");
+    plan.cpus.take_load_cpu()?;
+    usage::raise_descriptor_limit()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measurements = LocalSet::new().block_on(&runtime, async {

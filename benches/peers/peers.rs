@@ -8,8 +8,12 @@ use std::process::Command;
 
 use crate::failure::Failure;
 
-/// Sessions that every peer is told to expect: twice as many descriptors, and a reserve, fit a limit of 20,000.
-const MAX_CONNECTIONS: usize = 9_500;
+/// Sessions that every peer is told to expect: twice as many descriptors, pipes and a reserve fit a limit of 20,000.
+const MAX_CONNECTIONS: usize = 9_200;
+/// Splice pipes that HAProxy may own, two descriptors each; by default a quarter of its connections, which does not fit.
+const MAX_PIPES: usize = 512;
+/// Bytes of each: the kernel's 64 KiB make HAProxy's bulk dearer.
+const PIPE_SIZE: usize = 1 << 20;
 
 /// A proxy that can be measured.
 #[derive(Debug)]
@@ -148,22 +152,23 @@ backends = [
 }
 
 fn haproxy_config(site: &Site) -> String {
-    haproxy_text(site, "")
+    haproxy_text(site, "", "")
 }
 
 fn haproxy_splice_config(site: &Site) -> String {
-    haproxy_text(site, "option splice-auto")
+    haproxy_text(site, &format!("maxpipes {MAX_PIPES}\n    tune.pipesize {PIPE_SIZE}"), "option splice-auto")
 }
 
-fn haproxy_text(site: &Site, option: &str) -> String {
+fn haproxy_text(site: &Site, global: &str, defaults: &str) -> String {
     format!(
         "global
     nbthread 1
     maxconn {MAX_CONNECTIONS}
     profiling.tasks off
+    {global}
 defaults
     mode tcp
-    {option}
+    {defaults}
     maxconn {MAX_CONNECTIONS}
     timeout connect 5s
     timeout client 1h

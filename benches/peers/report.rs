@@ -140,8 +140,9 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\nmedians of {} rounds of {} s; `ratio` is the cost of", self.rounds, self.seconds)?;
-        writeln!(f, "evenkeel over the cost of the peer: below 1, evenkeel is cheaper")?;
+        let Self { rounds, seconds, .. } = self;
+        writeln!(f, "\nmedians, rounds: {rounds}, seconds each: {seconds}")?;
+        writeln!(f, "ratio: cost of {SUBJECT} over cost of the peer; below 1, {SUBJECT} is cheaper")?;
         self.cases.iter().try_for_each(|case| case.fmt(f))
     }
 }
@@ -151,31 +152,37 @@ impl fmt::Display for CaseReport {
         let Unit { cost, rate, .. } = self.unit;
         writeln!(f, "\n{}: {}", self.case, self.title)?;
         write!(f, "  {:<15} {cost:>17} {:>17} {:>6} {rate:>14}", "", "min - max", "ratio")?;
-        writeln!(f, " {:>9} {:>9} {:>9}", "p50 us", "p99 us", "p99.9 us")?;
-        for peer in &self.peers {
-            peer.write_row(f, &self.unit)?;
+        if self.peers.iter().any(PeerReport::has_latency) {
+            write!(f, " {:>9} {:>9} {:>9}", "p50 us", "p99 us", "p99.9 us")?;
         }
-        Ok(())
+        writeln!(f)?;
+        self.peers.iter().try_for_each(|peer| peer.write_rows(f, &self.unit))
     }
 }
 
 impl PeerReport {
-    fn write_row(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
+    fn has_latency(&self) -> bool {
+        self.summary.as_ref().is_some_and(|summary| summary.latency.is_some())
+    }
+
+    fn write_rows(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
         if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance }) = &self.summary {
-            let spread = format!("{cost_min:.3} - {cost_max:.3}");
+            let digits = unit.cost_digits;
+            let spread = format!("{cost_min:.digits$} - {cost_max:.digits$}");
             let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-            write!(f, "  {:<15} {cost:>17.3} {spread:>17} {ratio:>6}", self.peer)?;
+            write!(f, "  {:<15} {cost:>17.digits$} {spread:>17} {ratio:>6}", self.peer)?;
             write!(f, " {rate:>14.digits$}", digits = unit.rate_digits)?;
             if let Some(Latency { p50_us, p99_us, p999_us }) = latency {
                 write!(f, " {p50_us:>9.0} {p99_us:>9.0} {p999_us:>9.0}")?;
             }
             if *disturbance > DOUBTFUL {
-                write!(f, "  (others had {:.0} % of the CPU)", disturbance * 100.0)?;
+                write!(f, "  doubtful: others had {:.0} % of this CPU", disturbance * 100.0)?;
             }
             writeln!(f)?;
         }
-        for failure in &self.failures {
-            writeln!(f, "  {:<15} FAILED: {failure}", self.peer)?;
+        if let Some(first) = self.failures.first() {
+            let (failed, all) = (self.failures.len(), self.failures.len() + self.samples.len());
+            writeln!(f, "  {:<15} FAILED in {failed} of {all} rounds, the first time: {first}", self.peer)?;
         }
         Ok(())
     }
