@@ -49,7 +49,6 @@ pub mod app;
 pub mod balance;
 pub mod cli;
 pub mod config;
-pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod hash;
