@@ -19,7 +19,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
 
 use binder::Binder;
 use names::Names;
@@ -36,6 +36,9 @@ use crate::worker::{Command, Worker};
 /// Events not yet handled; whoever has one more waits.
 pub const EVENT_QUEUE: usize = 1_024;
 
+/// How often the counters of what is gone for good are dropped.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
 /// How long sessions that were told to end may take to leave their records.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -44,7 +47,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub enum Event {
     /// The operator sent a signal.
     Signal(Signal),
-    /// A probe has a result.
+    /// A backend has gone up or down.
     Probed(Verdict),
     /// The program around us wants an orderly end.
     ShutDown,
@@ -159,11 +162,17 @@ impl Control {
 
     /// Handles events until the process is to end, then ends it in order.
     pub async fn run(mut self) {
-        while let Some(event) = self.events.recv().await {
-            if self.handle(event).await == Next::ShutDown {
-                break;
+        let mut housekeeping = interval(HOUSEKEEPING);
+        loop {
+            tokio::select! {
+                Some(event) = self.events.recv() => {
+                    if self.handle(event).await == Next::ShutDown {
+                        break;
+                    }
+                    self.catch_up();
+                }
+                _ = housekeeping.tick() => self.registry.forget_unused(),
             }
-            self.catch_up();
         }
         self.shut_down().await;
     }
@@ -184,10 +193,10 @@ impl Control {
         }
     }
 
-    /// Takes a probe's result to the backend it is about.
+    /// Acts on a backend that has gone up or down.
     async fn judge(&mut self, verdict: &Verdict) {
-        let Some(change) = self.probes.judge(verdict) else { return };
-        self.stale.insert(verdict.key.pool.clone());
+        let Some(change) = self.probes.accept(verdict) else { return };
+        self.stale.insert(change.state.key.pool.clone());
         if change.on_down == Some(OnDown::Close) {
             self.republish();
             change.state.cut();

@@ -96,7 +96,6 @@ impl Control {
             self.tell_all(|| Command::Retire(bind)).await;
         }
         self.probes.follow(&self.snapshot.load());
-        self.registry.forget_unused();
         Ok(diff)
     }
 }

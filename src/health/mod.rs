@@ -1,7 +1,7 @@
-//! Active health checks: one task per probed backend opens a connection and reports what happened.
+//! Active health checks: one task per probed backend opens connections, one after another, and judges the results.
 //!
-//! The tasks only report; [`Probes::judge`], on the control task, feeds the result to the backend's
-//! [`Health`] and says whether its status changed.
+//! A task only says that a verdict has changed; what follows from that (status, snapshot, sessions) is decided on the
+//! control task, which asks [`Probes::accept`] whether the word is still current.
 
 mod probe;
 
@@ -15,24 +15,24 @@ use tokio::task::AbortHandle;
 use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown};
 use crate::control::Event;
 use crate::pool::backend::{BackendKey, BackendState, Endpoint};
-use crate::pool::health::{Health, ProbeResult, Status};
+use crate::pool::health::{Status, Transition};
 use crate::pool::snapshot::Snapshot;
 
-/// The result of one probe.
+/// A task's word that its backend has gone up or down.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Which backend.
-    pub key: BackendKey,
-    /// Which of the tasks that this backend has had: a result of one that was replaced is stale.
+    key: BackendKey,
+    /// Which of the tasks that this backend has had: the word of one that was replaced is void.
     task: u64,
-    result: ProbeResult,
+    transition: Transition,
+    /// What the last probe failed with.
     reason: Option<String>,
 }
 
-/// A backend's status has changed.
+/// A backend whose status has changed.
 #[derive(Debug)]
 pub struct Change {
-    /// The backend.
+    /// The backend; its new status is published.
     pub state: Arc<BackendState>,
     /// If it went down, what becomes of its sessions.
     pub on_down: Option<OnDown>,
@@ -52,7 +52,6 @@ struct Watched {
     state: Arc<BackendState>,
     target: Target,
     on_down: OnDown,
-    health: Health,
     task: u64,
     abort: AbortHandle,
 }
@@ -65,14 +64,10 @@ struct Target {
 }
 
 impl Probes {
-    /// Nothing probed yet; results go to `events`.
+    /// Nothing probed yet; verdicts go to `events`.
     pub fn new(events: mpsc::Sender<Event>) -> Self {
-        Self {
-            events,
-            in_flight: Arc::new(Semaphore::new(MAX_PROBES_IN_FLIGHT)),
-            next_task: 0,
-            watched: HashMap::new(),
-        }
+        let in_flight = Arc::new(Semaphore::new(MAX_PROBES_IN_FLIGHT));
+        Self { events, in_flight, next_task: 0, watched: HashMap::new() }
     }
 
     /// Probes exactly the backends of `snapshot` whose pool has a health check. What has not changed goes on as it was.
@@ -82,59 +77,52 @@ impl Probes {
             let Some(check) = pool.config.health_check else { continue };
             for backend in &pool.backends {
                 let target = Target { endpoint: backend.endpoint.clone(), check };
-                let old = before.remove(&backend.state.key);
-                let watched = self.watch(&backend.state, target, pool.config.on_down, old);
+                let on_down = pool.config.on_down;
+                let watched = match before.remove(&backend.state.key) {
+                    Some(old) if old.target == target => Watched { on_down, ..old },
+                    old => {
+                        old.inspect(|old| old.abort.abort());
+                        self.watch(&backend.state, target, on_down)
+                    }
+                };
                 self.watched.insert(backend.state.key.clone(), watched);
             }
         }
         before.into_values().for_each(|gone| gone.abort.abort());
     }
 
-    /// Goes on with an old watch if its target is the same, otherwise with a new task and the same health.
-    fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown, old: Option<Watched>) -> Watched {
-        let mut health = Health::new(state.status(), target.check.rise, target.check.fall);
-        match old {
-            Some(old) if old.target == target => return Watched { on_down, ..old },
-            Some(old) => {
-                old.abort.abort();
-                health = old.health.with_thresholds(target.check.rise, target.check.fall);
-            }
-            None => {}
-        }
+    /// Starts a task for a backend, which goes on from the status that the backend has.
+    fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown) -> Watched {
         self.next_task += 1;
         let task = self.next_task;
-        let reporter = probe::Reporter { key: state.key.clone(), task, events: self.events.clone() };
-        let probing = probe::probe(target.endpoint.clone(), target.check, Arc::clone(&self.in_flight), reporter);
-        let abort = tokio::spawn(probing).abort_handle();
-        Watched { state: Arc::clone(state), target, on_down, health, task, abort }
+        let probing = probe::Probing {
+            task,
+            state: Arc::clone(state),
+            target: target.clone(),
+            in_flight: Arc::clone(&self.in_flight),
+            events: self.events.clone(),
+        };
+        let abort = tokio::spawn(probing.run()).abort_handle();
+        Watched { state: Arc::clone(state), target, on_down, task, abort }
     }
 
-    /// Takes a result into account; says so if the backend's status changed.
-    pub fn judge(&mut self, verdict: &Verdict) -> Option<Change> {
-        let watched = self.watched.get_mut(&verdict.key).filter(|watched| watched.task == verdict.task)?;
-        let counts = &watched.state.probes;
-        match verdict.result {
-            ProbeResult::Passed => counts.passed.fetch_add(1, Ordering::Relaxed),
-            ProbeResult::Failed => counts.failed.fetch_add(1, Ordering::Relaxed),
-        };
-        let before = watched.health.status();
-        let transition = watched.health.record(verdict.result)?;
-        let status = transition.to;
+    /// Publishes the status that a verdict gives its backend; `None` if the verdict is void.
+    pub fn accept(&mut self, verdict: &Verdict) -> Option<Change> {
+        let watched = self.watched.get(&verdict.key).filter(|watched| watched.task == verdict.task)?;
+        let status = verdict.transition.to;
         watched.state.publish_status(status);
-        counts.transitions.fetch_add(1, Ordering::Relaxed);
-        log(&watched.state, before, status, verdict.reason.as_deref());
+        watched.state.probes.transitions.fetch_add(1, Ordering::Relaxed);
+        log(&watched.state, verdict);
         let on_down = (status == Status::Down).then_some(watched.on_down);
         Some(Change { state: Arc::clone(&watched.state), on_down })
     }
 }
 
-fn log(state: &BackendState, before: Status, status: Status, reason: Option<&str>) {
+fn log(state: &BackendState, verdict: &Verdict) {
     let (pool, backend) = (state.key.pool.as_str(), state.key.backend.as_str());
     let sessions = state.load.active();
-    match status {
-        Status::Down => tracing::warn!(pool, backend, from = before.label(), sessions, reason, "backend is down"),
-        Status::Up | Status::Checking => {
-            tracing::info!(pool, backend, from = before.label(), sessions, "backend is up");
-        }
+    match verdict.transition.to {
+        Status::Down => tracing::warn!(pool, backend, sessions, reason = verdict.reason, "backend is down"),
+        Status::Up | Status::Checking => tracing::info!(pool, backend, sessions, "backend is up"),
     }
 }

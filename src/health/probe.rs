@@ -2,51 +2,66 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::Verdict;
-use crate::config::HealthCheck;
+use super::{Target, Verdict};
 use crate::control::Event;
 use crate::hash;
-use crate::pool::backend::{BackendKey, Endpoint};
-use crate::pool::health::{ProbeResult, jittered};
+use crate::pool::backend::{BackendState, Endpoint};
+use crate::pool::health::{Health, ProbeResult, jittered};
 
 /// What a backend may say to a probe before we stop listening; a greeting is far shorter.
 const GREETING_LIMIT: u64 = 64 << 10;
 
-/// Where a task sends its results.
+/// One backend's probes.
 #[derive(Debug)]
-pub(super) struct Reporter {
-    pub(super) key: BackendKey,
+pub(super) struct Probing {
     pub(super) task: u64,
+    pub(super) state: Arc<BackendState>,
+    pub(super) target: Target,
+    pub(super) in_flight: Arc<Semaphore>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
-/// Probes until it is aborted. The first probe is made at once.
-pub(super) async fn probe(endpoint: Endpoint, check: HealthCheck, in_flight: Arc<Semaphore>, reporter: Reporter) {
-    let mut due = Instant::now();
-    for turn in 0_u64.. {
-        sleep_until(due).await;
-        let result = {
-            // Closed only when the control task is gone.
-            let Ok(_permit) = in_flight.acquire().await else { return };
-            connect(&endpoint, check.timeout).await
-        };
-        let (result, reason) = match result {
-            Ok(()) => (ProbeResult::Passed, None),
-            Err(error) => (ProbeResult::Failed, Some(error.to_string())),
-        };
-        let verdict = Verdict { key: reporter.key.clone(), task: reporter.task, result, reason };
-        if reporter.events.send(Event::Probed(verdict)).await.is_err() {
-            return;
+impl Probing {
+    /// Probes until it is aborted. The first probe is made at once.
+    pub(super) async fn run(self) {
+        let Target { endpoint, check } = &self.target;
+        let seed = self.state.hash_key();
+        let mut health = Health::new(self.state.status());
+        let mut due = Instant::now();
+        for turn in 0_u64.. {
+            sleep_until(due).await;
+            let result = {
+                // Closed only when the control task is gone.
+                let Ok(_permit) = self.in_flight.acquire().await else { return };
+                connect(endpoint, check.timeout).await
+            };
+            if self.report(&mut health, result).await.is_err() {
+                return;
+            }
+            let random = hash::hash(&turn.to_le_bytes(), seed);
+            due = (due + jittered(health.pause(check), random)).max(Instant::now());
         }
-        let random = hash::hash(reporter.key.backend.as_str().as_bytes(), turn ^ (reporter.task << 32));
-        due = (due + jittered(check.interval, random)).max(Instant::now());
+    }
+
+    /// Counts a result, and says so when it changes the verdict.
+    async fn report(&self, health: &mut Health, result: io::Result<()>) -> Result<(), SendError<Event>> {
+        let (result, counter, reason) = match result {
+            Ok(()) => (ProbeResult::Passed, &self.state.probes.passed, None),
+            Err(error) => (ProbeResult::Failed, &self.state.probes.failed, Some(error.to_string())),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(transition) = health.record(result, &self.target.check) else { return Ok(()) };
+        let verdict = Verdict { key: self.state.key.clone(), task: self.task, transition, reason };
+        self.events.send(Event::Probed(verdict)).await
     }
 }
 
