@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::admin::{self, Observed};
-use crate::config::{BindAddr, Config, ListenerName, Machine};
+use crate::config::{Config, ListenerName, Machine};
 use crate::control::phase::Phase;
 use crate::control::{Control, EVENT_QUEUE, Event, OnReload, Parts, Source, reload, signals};
 use crate::pool::registry::Registry;

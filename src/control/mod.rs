@@ -135,6 +135,7 @@ impl Control {
         match control.apply(config).await {
             Ok(_) => {
                 control.phase.send_replace(Phase::Running);
+                control.announce();
                 notify(&[NotifyState::Ready]);
                 Ok(control)
             }
@@ -143,6 +144,19 @@ impl Control {
                 Err(error)
             }
         }
+    }
+
+    fn announce(&self) {
+        let snapshot = self.snapshot.load();
+        let backends: usize = snapshot.pools.values().map(|pool| pool.backends.len()).sum();
+        tracing::info!(
+            listeners = snapshot.listeners.len(),
+            pools = snapshot.pools.len(),
+            backends,
+            workers = self.workers.len(),
+            max_connections = snapshot.config.max_connections,
+            "running"
+        );
     }
 
     /// The IP addresses that listeners are bound to.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::AccessLog;
 use crate::metrics::WorkerId;
-use crate::metrics::reason::CloseReason;
+use crate::metrics::reason::{CloseReason, Side};
 use crate::pool::backend::BackendState;
 use crate::pool::listener::ListenerState;
 use crate::pool::registry::Registry;
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub(super) first_byte_at: Option<Instant>,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
+    /// The side whose stream ended first.
+    pub(super) first_to_end: Option<Side>,
     /// `None` until the session has ended by itself.
     pub(super) reason: Option<CloseReason>,
 }
@@ -64,6 +66,7 @@ impl Outcome {
             first_byte_at: None,
             bytes_up: 0,
             bytes_down: 0,
+            first_to_end: None,
             reason: None,
         }
     }
@@ -71,6 +74,12 @@ impl Outcome {
     /// Why the session is over. One that did not say was stopped from outside: by a panic, or with its worker.
     fn reason(&self) -> CloseReason {
         self.reason.unwrap_or(if std::thread::panicking() { CloseReason::Panicked } else { CloseReason::Shutdown })
+    }
+
+    /// Who ended the session: of one that finished, the side that was the first to say so.
+    fn side(&self, reason: CloseReason) -> Side {
+        let finished_by = self.first_to_end.filter(|_| reason == CloseReason::Finished);
+        finished_by.unwrap_or(reason.side())
     }
 
     fn count(&self, reason: CloseReason, total: Duration) {
@@ -103,7 +112,7 @@ impl Outcome {
             bytes_up = self.bytes_up,
             bytes_down = self.bytes_down,
             reason = reason.label(),
-            side = reason.side().label(),
+            side = self.side(reason).label(),
             "session closed"
         );
     }

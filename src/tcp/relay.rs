@@ -14,7 +14,7 @@ use super::direction::{Broken, Direction, Waiting};
 use super::outcome::Outcome;
 use super::socket::Socket;
 use crate::config;
-use crate::metrics::reason::CloseReason;
+use crate::metrics::reason::{CloseReason, Side};
 use crate::metrics::stats::BackendStats;
 use crate::sys::tcp_info::Answer;
 use crate::worker::local::Local;
@@ -86,6 +86,8 @@ impl Relay<'_> {
         }
         if !progress.half_closed && (progress.upstream.has_ended() || progress.downstream.has_ended()) {
             progress.half_closed = true;
+            let is_client = progress.upstream.has_ended();
+            outcome.first_to_end = Some(if is_client { Side::Downstream } else { Side::Upstream });
             self.entry.limit(self.limits.half_close_timeout, CloseReason::HalfCloseTimeout);
         }
     }
