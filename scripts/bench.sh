@@ -1,7 +1,7 @@
 #!/bin/sh
-# Measures evenkeel beside HAProxy and nginx on this machine and prints the table; see --help.
-# Needs: haproxy, nginx and libnginx-mod-stream, and two CPUs that nothing else uses.
+# Measures evenkeel beside HAProxy and nginx on this machine and prints a table; see --help.
+# Needs haproxy, nginx and libnginx-mod-stream, and two CPUs that nothing else uses meanwhile.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --release --quiet
+# The bench profile is the release profile: this builds target/release/evenkeel as users get it.
 exec cargo bench --quiet --bench peers -- "$@"

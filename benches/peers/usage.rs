@@ -30,7 +30,7 @@ impl Cpus {
         if self.proxy == self.load || !usable(self.proxy) || !usable(self.load) {
             return Err(Failure::Machine(format!(
                 "two CPUs are needed, one for the proxy (--proxy-cpu {}) and one for the load (--load-cpu {}); \
-                 this process may run on {}",
+                 this process may run on {} CPUs",
                 self.proxy,
                 self.load,
                 ours.count()
@@ -143,7 +143,7 @@ pub(crate) fn resident_bytes(processes: &[Pid]) -> io::Result<u64> {
 }
 
 /// Time on a CPU of all their threads, in nanoseconds of the scheduler's clock. A running thread's figure is as old as
-/// the last tick, at most 10 ms.
+/// the last tick, at most 10 ms. Threads that end take theirs along; workers live as long as their process.
 fn cpu_time(processes: &[Pid]) -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for &pid in processes {
