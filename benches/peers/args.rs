@@ -11,7 +11,7 @@ use crate::usage::Cpus;
 
 /// CPU time, memory and latency of evenkeel beside its peers.
 #[derive(Debug, clap::Parser)]
-#[command(name = "scripts/bench.sh")]
+#[command(bin_name = "scripts/bench.sh")]
 #[command(after_help = "Examples:
   scripts/bench.sh                                        everything: about ten minutes
   scripts/bench.sh --quick                                does it work at all?

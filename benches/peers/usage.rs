@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -104,7 +105,7 @@ pub(crate) fn process_tree(root: Pid) -> io::Result<Vec<Pid>> {
     let mut next = 0;
     while let Some(&pid) = tree.get(next) {
         for thread in threads(pid)? {
-            let children = fs::read_to_string(format!("{thread}/children"))?;
+            let Some(children) = read_of(&thread, "children")? else { continue };
             tree.extend(children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)));
         }
         next += 1;
@@ -118,7 +119,7 @@ pub(crate) fn check_pinned(processes: &[Pid], cpu: usize) -> Result<(), Failure>
     let wanted = cpu.to_string();
     for &pid in processes {
         for thread in threads(pid)? {
-            let status = fs::read_to_string(format!("{thread}/status"))?;
+            let Some(status) = read_of(&thread, "status")? else { continue };
             let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("").trim();
             if allowed != wanted {
                 return Err(Failure::Start(format!("{thread} may run on CPUs {allowed} instead of {wanted} only")));
@@ -148,7 +149,7 @@ fn cpu_time(processes: &[Pid]) -> io::Result<Duration> {
     let mut sum = Duration::ZERO;
     for &pid in processes {
         for thread in threads(pid)? {
-            let schedstat = fs::read_to_string(format!("{thread}/schedstat"))?;
+            let Some(schedstat) = read_of(&thread, "schedstat")? else { continue };
             let ns = schedstat.split(' ').next().and_then(|ns| ns.parse().ok());
             sum += Duration::from_nanos(ns.ok_or_else(|| unexpected("schedstat"))?);
         }
@@ -174,6 +175,16 @@ fn threads(pid: Pid) -> io::Result<Vec<String>> {
     fs::read_dir(format!("/proc/{pid}/task"))?
         .map(|entry| Ok(format!("/proc/{pid}/task/{}", entry?.file_name().display())))
         .collect()
+}
+
+/// A file of a thread; `None` if the thread has ended meanwhile.
+fn read_of(thread: &str, file: &str) -> io::Result<Option<String>> {
+    match fs::read_to_string(format!("{thread}/{file}")) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn unexpected(file: &str) -> io::Error {
