@@ -155,8 +155,8 @@ fn haproxy_config(site: &Site) -> String {
     haproxy_text(site, "", "")
 }
 
-/// Splices both ways without asking whether it pays: left to `splice-auto`, HAProxy hardly ever splices these streams,
-/// and a bulk byte costs it three times as much.
+/// Splices both ways without asking whether it pays: with `splice-auto` instead, a bulk byte costs HAProxy three times as
+/// much, about what it costs without splice.
 fn haproxy_splice_config(site: &Site) -> String {
     haproxy_text(
         site,
