@@ -1,9 +1,11 @@
 //! `evenkeel run`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Exit;
 use crate::app::{self, App};
+use crate::config::Config;
 use crate::control::{Source, reload};
 use crate::logging;
 
@@ -33,11 +35,17 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
             return Exit::BadConfiguration;
         }
     };
-    let _logs = match super::start_logs(log_format, &config.log) {
-        Ok(logs) => logs,
+    let logs = match super::start_logs(log_format, &config.log) {
+        Ok(logs) => Arc::new(logs),
         Err(exit) => return exit,
     };
-    match App::start(config, Source::File(path)) {
+    let reloaded_logs = Arc::clone(&logs);
+    let on_reload = move |config: &Config| {
+        if let Err(error) = reloaded_logs.set_filter(&config.log) {
+            tracing::error!(%error, "the log filter stays as it was");
+        }
+    };
+    match App::start(config, Source::File(path), on_reload) {
         Ok(app) => {
             app.join();
             Exit::Success

@@ -72,7 +72,7 @@ pub fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), DemoError> {
     let backends = raise_backends(runtime).map_err(DemoError::Backends)?;
-    let app = App::start(scene::config(backends), Source::Fixed)?;
+    let app = App::start(scene::config(backends), Source::Fixed, |_| {})?;
     let shown = runtime.block_on(show(&app, duration, style, out, stop, interrupted));
     app.shut_down();
     app.join();
