@@ -2,11 +2,28 @@
 //!
 //! A picker is built by the control plane whenever the members of a pool or their availability change, and is shared
 //! by all workers inside a snapshot. It does no I/O and reads no clock. What must outlive it (the number of sessions)
-//! lives in each member's [`Load`].
+//! lives in each member's [`Load`]. A pick happens once a session and allocates nothing.
+//!
+//! ```text
+//! round_robin        whose turn is it?          turns come from `rotation`, one order for all workers
+//! least_connections  who is least busy?         reads every load, keeps only where equals go on
+//! maglev             whose key is this?         a table filled in the order of `rotation`
+//! ```
+//!
+//! What every policy promises: a pick is available, has weight and was not tried before, and there is a pick whenever
+//! such a member exists.
+
+mod least_connections;
+mod maglev;
+mod rotation;
+mod round_robin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use self::least_connections::LeastConnections;
+use self::maglev::Maglev;
+use self::round_robin::RoundRobin;
 use crate::config::Policy;
 
 /// How busy a backend is, over all workers and across reloads.
@@ -62,16 +79,48 @@ pub struct Request<'a> {
 
 /// The structure that picks.
 #[derive(Debug)]
-pub struct Picker {}
+pub enum Picker {
+    /// Smooth weighted turns.
+    RoundRobin(RoundRobin),
+    /// The fewest sessions for its weight.
+    LeastConnections(LeastConnections),
+    /// Consistent hashing.
+    Maglev(Maglev),
+}
 
 impl Picker {
-    /// Builds a picker over `members`. `previous` lets an expensive table be reused when only availability changed.
-    pub fn build(_policy: Policy, _members: Vec<Member>, _previous: Option<&Self>) -> Self {
-        Self {}
+    /// Builds a picker over `members`, whose keys all differ.
+    ///
+    /// `previous` is the picker that this one replaces: turns go on where they were, and an expensive table is reused
+    /// when only availability changed. A position is a `u16`, so members after the 65,535th are never picked.
+    pub fn build(policy: Policy, members: Vec<Member>, previous: Option<&Self>) -> Self {
+        match (policy, previous) {
+            (Policy::RoundRobin, Some(Self::RoundRobin(previous))) => {
+                Self::RoundRobin(RoundRobin::resume(&members, previous))
+            }
+            (Policy::RoundRobin, _) => Self::RoundRobin(RoundRobin::new(&members)),
+            (Policy::LeastConnections, _) => Self::LeastConnections(LeastConnections::new(members)),
+            (Policy::Maglev(hashing), Some(Self::Maglev(previous))) => {
+                Self::Maglev(Maglev::new(hashing, members, Some(previous)))
+            }
+            (Policy::Maglev(hashing), _) => Self::Maglev(Maglev::new(hashing, members, None)),
+        }
     }
 
     /// The position of a member that is available, has weight and is not among those tried; `None` if there is none.
-    pub fn pick(&self, _request: Request<'_>) -> Option<u16> {
-        None
+    pub fn pick(&self, request: Request<'_>) -> Option<u16> {
+        match self {
+            Self::RoundRobin(picker) => picker.pick(request.tried),
+            Self::LeastConnections(picker) => picker.pick(request.tried),
+            Self::Maglev(picker) => picker.pick(request),
+        }
     }
 }
+
+/// Items with their positions, as far as a `u16` counts: 65,535 of them.
+fn positioned<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = (u16, T)> {
+    (0..u16::MAX).zip(items)
+}
+
+#[cfg(test)]
+mod tests;
