@@ -1,5 +1,9 @@
 //! Judging a backend by consecutive probe results: pure, the clock and the sockets are elsewhere.
 
+use std::time::Duration;
+
+use crate::config::HealthCheck;
+
 /// What probes say of a backend. Kept apart from what the operator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -19,6 +23,202 @@ impl Status {
             0 => Self::Checking,
             1 => Self::Up,
             _ => Self::Down,
+        }
+    }
+}
+
+/// How one probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeResult {
+    /// The backend answered in time.
+    Passed,
+    /// It refused, or did not answer in time.
+    Failed,
+}
+
+/// A change of status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// Before.
+    pub from: Status,
+    /// From now on.
+    pub to: Status,
+}
+
+/// The verdict on one backend and the evidence against it.
+///
+/// ```text
+///                    Checking
+///            passed /        \ failed
+///                  v          v          one result decides
+///                 Up -------> Down
+///                 ^  `fall` failed in a row
+///                 |            |
+///                 +------------+
+///                   `rise` passed in a row
+/// ```
+///
+/// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its status for ever.
+/// The thresholds are arguments: a reload that changes them leaves the verdict and the evidence as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    status: Status,
+    /// Results in a row that contradict `status`, the last one included.
+    contradicting: u16,
+}
+
+impl Health {
+    /// A verdict without evidence against it.
+    pub fn new(status: Status) -> Self {
+        Self { status, contradicting: 0 }
+    }
+
+    /// The verdict.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Takes one result into account; the transition it causes, if any.
+    pub fn record(&mut self, result: ProbeResult, check: &HealthCheck) -> Option<Transition> {
+        let (to, threshold) = match (self.status, result) {
+            (Status::Checking, ProbeResult::Passed) => (Status::Up, 1),
+            (Status::Checking, ProbeResult::Failed) => (Status::Down, 1),
+            (Status::Down, ProbeResult::Passed) => (Status::Up, check.rise.get()),
+            (Status::Up, ProbeResult::Failed) => (Status::Down, check.fall.get()),
+            (Status::Up, ProbeResult::Passed) | (Status::Down, ProbeResult::Failed) => {
+                self.contradicting = 0;
+                return None;
+            }
+        };
+        self.contradicting += 1;
+        if self.contradicting < threshold {
+            return None;
+        }
+        let from = self.status;
+        *self = Self::new(to);
+        Some(Transition { from, to })
+    }
+
+    /// From the start of a probe to the start of the next, before [`jittered`]: half the interval while there is
+    /// evidence against the verdict, so that it is confirmed or cleared in about half the time.
+    pub fn pause(&self, check: &HealthCheck) -> Duration {
+        if self.contradicting > 0 { check.interval / 2 } else { check.interval }
+    }
+}
+
+/// Stretches or shrinks `interval` by up to a tenth, evenly over all values of `random`, which the caller draws.
+///
+/// Probes of many backends start together; each at its own pace, they drift apart and load neither us nor a shared
+/// backend machine in bursts. The mean stays the interval, so the configured rate is what is seen.
+pub fn jittered(interval: Duration, random: u64) -> Duration {
+    let spread = interval / 5;
+    // The product is at most that of two u64 unless the spread exceeds 584 years.
+    let drawn = (spread.as_nanos() * u128::from(random)) >> 64;
+    interval - spread / 2 + Duration::from_nanos(u64::try_from(drawn).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::ProbeResult::{Failed, Passed};
+    use super::Status::{Checking, Down, Up};
+    use super::*;
+
+    fn check(rise: u16, fall: u16) -> HealthCheck {
+        HealthCheck {
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            rise: NonZeroU16::new(rise).unwrap(),
+            fall: NonZeroU16::new(fall).unwrap(),
+        }
+    }
+
+    /// The status after each of `results`.
+    fn statuses(health: &mut Health, check: &HealthCheck, results: &[ProbeResult]) -> Vec<Status> {
+        let record = |result: &ProbeResult| {
+            let from = health.status();
+            let transition = health.record(*result, check);
+            let to = health.status();
+            assert_eq!(transition, (from != to).then_some(Transition { from, to }));
+            to
+        };
+        results.iter().map(record).collect()
+    }
+
+    #[test]
+    fn the_first_result_decides() {
+        for (result, status) in [(Passed, Up), (Failed, Down)] {
+            let mut health = Health::new(Checking);
+            assert_eq!(health.record(result, &check(9, 9)), Some(Transition { from: Checking, to: status }));
+        }
+    }
+
+    #[test]
+    fn falls_and_rises_after_that_many_in_a_row() {
+        let mut health = Health::new(Up);
+        let results = [Failed, Failed, Failed, Failed, Passed, Passed, Passed];
+        assert_eq!(statuses(&mut health, &check(2, 3), &results), [Up, Up, Down, Down, Down, Up, Up]);
+    }
+
+    #[test]
+    fn a_threshold_of_one_follows_every_result() {
+        let mut health = Health::new(Up);
+        assert_eq!(statuses(&mut health, &check(1, 1), &[Failed, Passed, Failed]), [Down, Up, Down]);
+    }
+
+    #[test]
+    fn only_results_in_a_row_count() {
+        let mut health = Health::new(Up);
+        let almost = [Failed, Failed, Passed].repeat(100);
+        assert!(statuses(&mut health, &check(2, 3), &almost).iter().all(|status| *status == Up));
+    }
+
+    #[test]
+    fn alternating_results_change_nothing() {
+        for status in [Up, Down] {
+            for results in [[Passed, Failed], [Failed, Passed]] {
+                let seen = statuses(&mut Health::new(status), &check(2, 3), &results.repeat(1_000));
+                assert!(seen.iter().all(|seen| *seen == status), "from {status:?} with {results:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reload_keeps_verdict_and_evidence() {
+        let mut health = Health::new(Up);
+        assert_eq!(statuses(&mut health, &check(2, 10), &[Failed, Failed]), [Up, Up]);
+        assert_eq!(health.record(Failed, &check(2, 2)), Some(Transition { from: Up, to: Down }));
+        assert_eq!(health.status(), Down);
+    }
+
+    #[test]
+    fn probes_come_faster_while_there_is_doubt() {
+        let check = check(2, 3);
+        let (slow, fast) = (check.interval, check.interval / 2);
+        let mut health = Health::new(Checking);
+        let mut pauses = vec![health.pause(&check)];
+        for result in [Passed, Failed, Failed, Passed, Failed, Failed, Failed, Failed, Passed, Passed] {
+            health.record(result, &check);
+            pauses.push(health.pause(&check));
+        }
+        assert_eq!(pauses, [slow, slow, fast, fast, slow, fast, fast, slow, slow, fast, slow]);
+    }
+
+    #[test]
+    fn jitter_is_a_tenth_either_way_around_the_interval() {
+        let interval = Duration::from_secs(2);
+        let [least, middle, most] = [0, 1 << 63, u64::MAX].map(|random| jittered(interval, random));
+        assert_eq!(least, Duration::from_millis(1_800));
+        assert_eq!(middle, interval);
+        assert!(most < Duration::from_millis(2_200) && most > Duration::from_millis(2_199));
+        assert_eq!(jittered(Duration::ZERO, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_status_survives_its_index() {
+        for status in [Checking, Up, Down] {
+            assert_eq!(Status::from_index(status as u8), status);
         }
     }
 }

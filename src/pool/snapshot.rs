@@ -141,3 +141,6 @@ impl Tier {
         backend.weight > 0 && backend.role == self.role && backend.state.status() == self.status
     }
 }
+
+#[cfg(test)]
+mod tests;

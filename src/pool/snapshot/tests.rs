@@ -1,0 +1,111 @@
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{HashKey, Hashing, OnDown, Policy};
+use crate::pool::backend::BackendKey;
+
+use Role::{Backup, Primary};
+use Status::{Checking, Down, Up};
+
+const MAGLEV: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
+const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::LeastConnections, MAGLEV];
+
+/// Backends of weight 1, named by their position.
+fn backends(states: &[(Role, Status)]) -> Vec<BackendView> {
+    (0u16..).zip(states).map(|(index, (role, status))| backend(index, *role, *status)).collect()
+}
+
+fn backend(index: u16, role: Role, status: Status) -> BackendView {
+    let key = BackendKey { pool: "pool".into(), backend: format!("10.0.0.{index}:5432").as_str().into() };
+    BackendView {
+        state: Arc::new(BackendState::new(key, 1, status)),
+        endpoint: Endpoint::Inet(([10, 0, 0, 1], 5_432 + index).into()),
+        weight: 1,
+        role,
+    }
+}
+
+fn pool(policy: Policy, backends: Vec<BackendView>, previous: Option<&PoolView>) -> PoolView {
+    let config = config::Pool {
+        policy,
+        connect_timeout: Duration::from_secs(2),
+        connect_attempts: NonZeroU16::MIN,
+        backends: Vec::new(),
+        health_check: None,
+        on_down: OnDown::Keep,
+    };
+    PoolView::build("pool".into(), Arc::new(config), backends, previous)
+}
+
+/// Everyone whom some client among many is sent to.
+fn reached(pool: &PoolView) -> Vec<u16> {
+    let mut reached: Vec<u16> = (0..200)
+        .filter_map(|client: u64| pool.pick(Request { key: client, tried: &[] }))
+        .inspect(|(index, backend)| assert!(Arc::ptr_eq(&backend.state, &pool.backends[usize::from(*index)].state)))
+        .map(|(index, _)| index)
+        .collect();
+    reached.sort_unstable();
+    reached.dedup();
+    reached
+}
+
+#[test]
+fn the_best_tier_that_has_anyone_is_used() {
+    for (states, expected) in [
+        (&[(Primary, Up), (Primary, Up), (Backup, Up)][..], &[0u16, 1][..]),
+        (&[(Primary, Up), (Primary, Down), (Backup, Up)], &[0]),
+        (&[(Primary, Up), (Primary, Checking), (Backup, Up)], &[0]),
+        (&[(Primary, Down), (Primary, Checking), (Backup, Up), (Backup, Up)], &[2, 3]),
+        (&[(Primary, Down), (Backup, Checking), (Backup, Up)], &[2]),
+        (&[(Primary, Checking), (Primary, Checking), (Backup, Checking)], &[0, 1]),
+        (&[(Primary, Checking), (Primary, Down), (Backup, Down)], &[0]),
+        (&[(Primary, Down), (Backup, Checking), (Backup, Down)], &[1]),
+        (&[(Backup, Up), (Backup, Down)], &[0]),
+        (&[(Primary, Down), (Primary, Down), (Backup, Down)], &[]),
+        (&[], &[]),
+    ] {
+        for policy in POLICIES {
+            assert_eq!(reached(&pool(policy, backends(states), None)), expected, "{states:?} with {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn a_backend_without_weight_makes_no_tier() {
+    for policy in POLICIES {
+        let mut backends = backends(&[(Primary, Up), (Primary, Checking), (Backup, Up)]);
+        backends[0].weight = 0;
+        assert_eq!(reached(&pool(policy, backends, None)), [2], "{policy:?}");
+    }
+}
+
+#[test]
+fn trying_on_stays_within_the_tier() {
+    for policy in POLICIES {
+        let pool = pool(policy, backends(&[(Primary, Up), (Primary, Checking), (Backup, Up)]), None);
+        assert!(pool.pick(Request { key: 1, tried: &[0] }).is_none(), "{policy:?}");
+    }
+}
+
+/// A primary that goes down moves only its own clients, and all are back where they were after everything was down.
+#[test]
+fn clients_come_home_after_an_outage() {
+    let backends = backends(&[(Primary, Up), (Primary, Up), (Primary, Up), (Backup, Up)]);
+    let homes = |pool: &PoolView| -> Vec<Option<u16>> {
+        (0..500).map(|key| Some(pool.pick(Request { key, tried: &[] })?.0)).collect()
+    };
+    let before = pool(MAGLEV, backends.clone(), None);
+
+    backends[1].state.publish_status(Down);
+    let one_down = pool(MAGLEV, backends.clone(), Some(&before));
+    assert!(homes(&before).iter().zip(homes(&one_down)).all(|(was, is)| *was == is || *was == Some(1)));
+
+    backends[0].state.publish_status(Down);
+    backends[2].state.publish_status(Down);
+    let all_down = pool(MAGLEV, backends.clone(), Some(&one_down));
+    assert!(homes(&all_down).iter().all(|home| *home == Some(3)), "the backup has them all");
+
+    backends.iter().for_each(|backend| backend.state.publish_status(Up));
+    assert_eq!(homes(&pool(MAGLEV, backends, Some(&all_down))), homes(&before));
+}
