@@ -101,7 +101,7 @@ impl Health {
 
     /// From the start of a probe to the start of the next, before [`jittered`]: half the interval while there is
     /// evidence against the verdict, so that it is confirmed or cleared in about half the time.
-    pub fn pause(&self, check: &HealthCheck) -> Duration {
+    pub fn next_probe_after(&self, check: &HealthCheck) -> Duration {
         if self.contradicting > 0 { check.interval / 2 } else { check.interval }
     }
 }
@@ -197,12 +197,12 @@ mod tests {
         let check = check(2, 3);
         let (slow, fast) = (check.interval, check.interval / 2);
         let mut health = Health::new(Checking);
-        let mut pauses = vec![health.pause(&check)];
+        let mut waits = vec![health.next_probe_after(&check)];
         for result in [Passed, Failed, Failed, Passed, Failed, Failed, Failed, Failed, Passed, Passed] {
             health.record(result, &check);
-            pauses.push(health.pause(&check));
+            waits.push(health.next_probe_after(&check));
         }
-        assert_eq!(pauses, [slow, slow, fast, fast, slow, fast, fast, slow, slow, fast, slow]);
+        assert_eq!(waits, [slow, slow, fast, fast, slow, fast, fast, slow, slow, fast, slow]);
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! Nanoseconds a pick for every policy, and milliseconds a table: `cargo bench --bench pick`.
+//!
+//! Prints the median of several rounds; nothing is asserted.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use evenkeel::balance::{Load, Member, Picker, Request};
+use evenkeel::config::{HashKey, Hashing, Policy};
+use evenkeel::hash::hash;
+
+const ROUNDS: usize = 9;
+const PICKS: u64 = 200_000;
+
+fn main() {
+    let maglev = |bounded_load| Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load });
+    println!("{:<34}{:>10}{:>10}", "ns per pick, backends:", 10, 1_000);
+    for (name, policy, weight) in [
+        ("round-robin", Policy::RoundRobin, (|_| 1) as fn(u16) -> u16),
+        ("round-robin, all weights differ", Policy::RoundRobin, |index| index + 1),
+        ("least-connections", Policy::LeastConnections, |_| 1),
+        ("maglev", maglev(None), |_| 1),
+        ("maglev, bounded load", maglev(Some(1.25)), |_| 1),
+    ] {
+        let picker = |backends| Picker::build(policy, members(backends, weight), None);
+        println!("{:<34}{:>10.1}{:>10.1}", name, nanos_per_pick(&picker(10)), nanos_per_pick(&picker(1_000)));
+    }
+    println!("{:<34}{:>10.2}{:>10.2}", "maglev table, ms", millis_per_table(10), millis_per_table(1_000));
+}
+
+fn members(count: u16, weight: fn(u16) -> u16) -> Vec<Member> {
+    let member = |index: u16| Member {
+        key: hash(&index.to_le_bytes(), 0),
+        weight: weight(index),
+        available: true,
+        load: Arc::new(Load::default()),
+    };
+    (0..count).map(member).collect()
+}
+
+fn nanos_per_pick(picker: &Picker) -> f64 {
+    median(|| {
+        let start = Instant::now();
+        for key in 0..PICKS {
+            black_box(picker.pick(Request { key: black_box(key), tried: &[] }));
+        }
+        start.elapsed().as_nanos() as f64 / PICKS as f64
+    })
+}
+
+fn millis_per_table(backends: u16) -> f64 {
+    let policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
+    median(|| {
+        let members = members(backends, |_| 1);
+        let start = Instant::now();
+        black_box(Picker::build(policy, members, None));
+        start.elapsed().as_secs_f64() * 1e3
+    })
+}
+
+fn median(mut measure: impl FnMut() -> f64) -> f64 {
+    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[ROUNDS / 2]
+}
