@@ -95,7 +95,7 @@ fn a_backend_down_moves_only_its_own_clients_and_spreads_them() {
     assert!(imbalance(&moved) <= 0.1, "20,000 clients went to {moved:?}");
 }
 
-/// The worst case of availability: one client in ten thousand finds its backend by search and not by probing.
+/// With a twentieth of the slots usable, one client in 27 finds its backend by search and not by probing.
 #[test]
 fn a_backend_down_moves_only_its_own_clients_when_few_are_left() {
     let mut all = members(&[1; 200]);
@@ -122,7 +122,7 @@ fn a_backend_removed_moves_few_others() {
         let after = owners(&maglev(all).table);
         let others = before.iter().zip(&after).filter(|(was, is)| **was != gone && was != is).count();
         let share = others as f64 / f64::from(SLOTS);
-        assert!(share <= 0.04, "{share} of all slots moved between backends that stayed");
+        assert!(share <= 0.01, "{share} of all slots moved between backends that stayed");
     }
 }
 
