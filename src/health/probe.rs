@@ -48,7 +48,7 @@ impl Probing {
                 return;
             }
             let random = hash::hash(&turn.to_le_bytes(), seed);
-            due = (due + jittered(health.pause(check), random)).max(Instant::now());
+            due = (due + jittered(health.next_probe_after(check), random)).max(Instant::now());
         }
     }
 

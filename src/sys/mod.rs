@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod log_limit;
+pub mod machine;
 pub mod pipe;
 pub mod readiness;
 pub mod socket;
