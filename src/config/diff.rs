@@ -1,1 +1,204 @@
-//! What a reload will do.
+//! What a reload will do, as the difference of two configurations. Pure: nothing is bound or closed here.
+//!
+//! Addresses that appear and disappear are found by whoever holds the sockets, since one address may pass from one
+//! listener to another.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+
+use super::{Backend, BackendName, Config, Listener, ListenerName, Pool, PoolName};
+
+/// The difference between two configurations. The order of backends in the file means nothing and is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diff {
+    /// By name.
+    pub listeners: Changes<ListenerName>,
+    /// Of all pools, by pool and identity.
+    pub backends: Changes<(PoolName, BackendName)>,
+    /// By name; changed are those whose own keys differ, whatever their backends do.
+    pub pools: Changes<PoolName>,
+    /// Keys of the top level that differ and that a reload carries out.
+    pub settings: Vec<&'static str>,
+    /// Keys that differ and that only a restart carries out; until then the old values stay in force.
+    pub restart_required: Vec<&'static str>,
+}
+
+/// What is new, gone and different, each sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes<K> {
+    /// Only in the new configuration.
+    pub added: Vec<K>,
+    /// Only in the old one.
+    pub removed: Vec<K>,
+    /// In both, but not the same.
+    pub changed: Vec<K>,
+}
+
+impl Diff {
+    /// Compares a configuration with the one that is to replace it.
+    pub fn new(old: &Config, new: &Config) -> Self {
+        Self {
+            listeners: Changes::between(&listeners(old), &listeners(new)),
+            backends: Changes::between(&backends(old), &backends(new)),
+            pools: Changes::between(&pools(old), &pools(new)),
+            settings: differing(&[
+                ("max_connections", old.max_connections != new.max_connections),
+                ("shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
+            ]),
+            restart_required: differing(&[
+                ("workers", old.workers != new.workers),
+                ("log", old.log != new.log),
+                ("admin.socket", old.admin.socket != new.admin.socket),
+                ("admin.http", old.admin.http != new.admin.http),
+            ]),
+        }
+    }
+
+    /// Whether the two configurations mean the same.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// "listeners +1 -0 ~1, backends +2 -1 ~0".
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listeners {}, backends {}", self.listeners, self.backends)
+    }
+}
+
+impl<K> Changes<K> {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl<K> Default for Changes<K> {
+    fn default() -> Self {
+        Self { added: Vec::new(), removed: Vec::new(), changed: Vec::new() }
+    }
+}
+
+impl<K: Clone + Ord> Changes<K> {
+    fn between<V: PartialEq>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> Self {
+        let only_in = |a: &BTreeMap<K, V>, b: &BTreeMap<K, V>| -> Vec<K> {
+            a.keys().filter(|key| !b.contains_key(key)).cloned().collect()
+        };
+        let differs = |(key, value): &(&K, &V)| new.get(key).is_some_and(|other| other != *value);
+        Self {
+            added: only_in(new, old),
+            removed: only_in(old, new),
+            changed: old.iter().filter(differs).map(|(key, _)| key.clone()).collect(),
+        }
+    }
+}
+
+impl<K> fmt::Display for Changes<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "+{} -{} ~{}", self.added.len(), self.removed.len(), self.changed.len())
+    }
+}
+
+/// Listeners as far as they are their own: one whose bound is the process's follows it. The process's may move when a
+/// backend is added, for the descriptors are shared, and that must not read as a change of every listener.
+fn listeners(config: &Config) -> BTreeMap<ListenerName, Listener> {
+    let own = |listener: &Listener| match listener.max_connections {
+        bound if bound == config.max_connections => Listener { max_connections: NonZeroU32::MAX, ..listener.clone() },
+        _ => listener.clone(),
+    };
+    config.listeners.iter().map(|(name, listener)| (name.clone(), own(listener))).collect()
+}
+
+fn backends(config: &Config) -> BTreeMap<(PoolName, BackendName), &Backend> {
+    let all = config.pools.iter().flat_map(|(name, pool)| pool.backends.iter().map(move |backend| (name, backend)));
+    all.map(|(pool, backend)| ((pool.clone(), backend.identity.clone()), backend)).collect()
+}
+
+/// Pools without their backends.
+fn pools(config: &Config) -> BTreeMap<PoolName, Pool> {
+    let own = |pool: &Pool| Pool {
+        backends: Vec::new(),
+        policy: pool.policy,
+        connect_timeout: pool.connect_timeout,
+        connect_attempts: pool.connect_attempts,
+        health_check: pool.health_check,
+        on_down: pool.on_down,
+    };
+    config.pools.iter().map(|(name, pool)| (name.clone(), own(pool))).collect()
+}
+
+fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    keys.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Machine;
+    use super::*;
+    use std::num::NonZeroUsize;
+
+    const OLD: &str = r#"
+        [listeners.a]
+        bind = ["127.0.0.1:1"]
+        pool = "p"
+        [listeners.b]
+        bind = ["127.0.0.1:2"]
+        pool = "p"
+        [pools.p]
+        backends = ["x:1", "y:1"]
+    "#;
+
+    fn diff(new: &str) -> Diff {
+        let machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::MIN };
+        let parse = |text| Config::parse("test", text, &machine).unwrap_or_else(|errors| panic!("{errors}"));
+        Diff::new(&parse(OLD), &parse(new))
+    }
+
+    #[test]
+    fn the_same_is_no_difference() {
+        assert!(diff(OLD).is_empty());
+        assert!(diff(&OLD.replace(r#""x:1", "y:1""#, r#""y:1", "x:1""#)).is_empty());
+    }
+
+    #[test]
+    fn listeners_come_go_and_change() {
+        let new = OLD.replace("listeners.a", "listeners.c").replace("127.0.0.1:2", "127.0.0.1:3");
+        let diff = diff(&new);
+        assert_eq!(diff.to_string(), "listeners +1 -1 ~1, backends +0 -0 ~0");
+        assert_eq!(diff.listeners.changed, [ListenerName::from("b")]);
+    }
+
+    #[test]
+    fn a_new_backend_leaves_the_listeners_alone() {
+        let new = OLD.replace(r#""x:1""#, r#"{ address = "x:1", weight = 2 }, "z:1", "zz:1""#);
+        let diff = diff(&new);
+        assert_eq!(diff.to_string(), "listeners +0 -0 ~0, backends +2 -0 ~1");
+        assert_eq!(diff.backends.changed, [("p".into(), "x:1".into())]);
+        assert_eq!(diff.settings, ["max_connections"], "the probes take descriptors");
+        assert!(diff.pools.is_empty());
+    }
+
+    #[test]
+    fn a_bound_of_its_own_is_a_change() {
+        let diff = diff(&OLD.replacen("pool =", "max_connections = 5\npool =", 1));
+        assert_eq!(diff.listeners.changed, [ListenerName::from("a")]);
+    }
+
+    #[test]
+    fn pools_change_by_their_own_keys() {
+        let diff = diff(&OLD.replace("[pools.p]", "[pools.p]\non_down = \"close\""));
+        assert_eq!(diff.pools.changed, [PoolName::from("p")]);
+        assert_eq!(diff.to_string(), "listeners +0 -0 ~0, backends +0 -0 ~0");
+        assert!(!diff.is_empty());
+    }
+
+    #[test]
+    fn some_keys_need_a_restart() {
+        let top = "workers = 7\nlog = \"debug\"\nshutdown_timeout = \"1s\"\nadmin.http = \"127.0.0.1:9\"\n";
+        let diff = diff(&format!("{top}{OLD}"));
+        assert_eq!(diff.restart_required, ["workers", "log", "admin.http"]);
+        assert_eq!(diff.settings, ["max_connections", "shutdown_timeout"]);
+    }
+}

@@ -1,8 +1,37 @@
-//! From the file to the configuration.
+//! From the file to the configuration: defaults, bounds, references.
+//!
+//! Whatever is refused is reported and replaced by something usable, so that lowering goes on and finds the rest. The
+//! configuration that comes out is given away only if nothing was reported.
 
-use std::num::NonZeroUsize;
+mod address;
+mod limits;
+mod listener;
+mod log;
+mod pool;
+#[cfg(test)]
+mod tests;
+mod value;
 
-use super::Config;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::error::{ConfigErrors, Problem, Problems};
+use super::file::{self, File};
+use super::place::Place;
+use super::read::{At, Field};
+use super::{Admin, Config};
+use limits::Budget;
+
+/// Beyond this the sockets and the counters of each worker cost more than another worker brings.
+const MAX_WORKERS: u32 = 1024;
+
+/// Longer than any session that is worth waiting for; systemd gives up long before.
+const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 60 * 60);
+
+const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_LOG: &str = "info";
 
 /// What of the machine the limits are checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,11 +42,102 @@ pub struct Machine {
     pub cpus: NonZeroUsize,
 }
 
-/// Every error of one configuration; its `Display` shows them all with their places.
-#[derive(Debug, thiserror::Error)]
-#[error("invalid")]
-pub struct ConfigErrors;
+pub(super) fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Config, ConfigErrors> {
+    let mut problems = Problems::default();
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let document = document.get_ref();
+    problems.report_syntax(text, document, syntax_errors);
+    let file = File::read_document(document, &mut problems);
+    let config = Lowering { problems: &mut problems, machine }.config(&file);
+    problems.finish(origin, text, document)?;
+    Ok(config)
+}
 
-pub(super) fn parse(_origin: &str, _text: &str, _machine: &Machine) -> Result<Config, ConfigErrors> {
-    Err(ConfigErrors)
+/// One run over a file. Its methods are named after what they make.
+struct Lowering<'p> {
+    problems: &'p mut Problems,
+    machine: &'p Machine,
+}
+
+impl Lowering<'_> {
+    fn config(&mut self, file: &File) -> Config {
+        let workers = self.count(&file.workers, MAX_WORKERS, self.machine.cpus);
+        let admin = file.admin.given().map(|admin| self.admin(&admin.value)).unwrap_or_default();
+        let pools = self.pools(file);
+        let mut listeners = self.listeners(file);
+
+        let binds = listeners.values().map(|listener| listener.bind.len()).sum();
+        let backends = pools.values().map(|pool| pool.backends.len()).sum();
+        let budget = Budget::new(self.machine, workers.get(), binds, backends);
+        let max_connections = self.max_connections(file, &budget);
+        for listener in listeners.values_mut() {
+            // As long as the listener does not say, the process's bound is its own.
+            listener.max_connections = listener.max_connections.min(max_connections);
+        }
+        Config {
+            workers,
+            max_connections,
+            max_pipes: budget.pipes(max_connections),
+            shutdown_timeout: self.duration(&file.shutdown_timeout, LONGEST_SHUTDOWN, DEFAULT_SHUTDOWN_TIMEOUT),
+            log: self.log(&file.log),
+            admin,
+            listeners,
+            pools,
+        }
+    }
+
+    fn admin(&mut self, admin: &file::Admin) -> Admin {
+        Admin {
+            socket: self.parsed(&admin.socket, address::unix_path),
+            http: self.parsed(&admin.http, address::loopback),
+        }
+    }
+
+    fn log(&mut self, field: &Field<String>) -> String {
+        self.parsed(field, log::directives).unwrap_or_else(|| DEFAULT_LOG.to_owned())
+    }
+
+    /// The process's bound on sessions; every bound in the file is held against the machine.
+    fn max_connections(&mut self, file: &File, budget: &Budget) -> NonZeroU32 {
+        let process = self.given_count::<NonZeroU32>(&file.max_connections, u32::MAX);
+        let listeners = file.listeners().iter().map(|(_, listener)| &listener.max_connections);
+        let largest = listeners.clone().filter_map(|field| field.given()).map(|given| given.value).max();
+        let mut fits = true;
+        for given in listeners.chain([&file.max_connections]).filter_map(Field::given) {
+            fits &= self.holds(given, budget);
+        }
+        if fits && budget.sessions_at_most() == 0 {
+            self.refuse_machine(file, budget);
+        }
+        let largest = largest.and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?));
+        process.unwrap_or_else(|| budget.default_sessions(largest))
+    }
+
+    /// Whether the machine has the descriptors for this many sessions.
+    fn holds(&mut self, sessions: &At<i64>, budget: &Budget) -> bool {
+        let wanted = u64::try_from(sessions.value).unwrap_or(0);
+        if wanted <= budget.sessions_at_most() || wanted > u64::from(u32::MAX) {
+            return true;
+        }
+        let needed = budget.limit_for(wanted);
+        let limit = budget.limit();
+        let message = format!("{wanted} sessions need {needed} descriptors, and the limit is {limit}");
+        let most = budget.sessions_at_most();
+        let lower = if most > 0 { format!(", or at most {most} here") } else { String::new() };
+        let help = format!("{}{lower}", raise_limit(needed));
+        self.problems.report(Problem::new(sessions.place, message).help(help));
+        false
+    }
+
+    /// Reports a machine that cannot hold a single session.
+    fn refuse_machine(&mut self, file: &File, budget: &Budget) {
+        let place = file.workers.given().map_or(Place::default(), |workers| workers.place);
+        let needed = budget.limit_for(1);
+        let message = format!("one session needs {needed} descriptors, and the limit is {}", budget.limit());
+        self.problems.report(Problem::new(place, message).help(raise_limit(needed)));
+    }
+}
+
+fn raise_limit(needed: u64) -> String {
+    format!("raise the limit: `ulimit -n {needed}`, or LimitNOFILE={needed} in the systemd unit")
 }

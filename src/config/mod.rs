@@ -1,14 +1,17 @@
 //! The configuration as the program runs it: every value decided, every reference resolved, nothing left to check.
 //!
-//! Text becomes a [`Config`] in two steps: [`file`] mirrors the TOML with the place of every value, and [`lower`]
-//! decides defaults, checks references and reports *all* errors at once, each with its place. Nothing after that
-//! re-checks a value. [`diff`] compares two configurations and says what a reload will do.
+//! Text becomes a [`Config`] in two steps: `file` mirrors the TOML with the place of every value (by means of `read`),
+//! and `lower` decides defaults, checks references and reports *all* errors at once, each with its place (by means of
+//! `error` and `place`). Nothing after that re-checks a value. [`diff`] compares two configurations and says what a reload will do.
 //!
 //! Host names are kept as names here: resolving them needs the network, which belongs to the control plane.
 
 pub mod diff;
-pub mod file;
-pub mod lower;
+mod error;
+mod file;
+mod lower;
+mod place;
+mod read;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +21,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use lower::{ConfigErrors, Machine};
+pub use error::{ConfigErrors, Diagnostic};
+pub use lower::Machine;
+
+/// Probes that may be under way at one time, all pools together. Descriptors are kept free for this many.
+pub const MAX_PROBES_IN_FLIGHT: usize = 64;
 
 /// A decided configuration.
 #[derive(Debug, Clone, PartialEq)]

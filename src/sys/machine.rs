@@ -1,12 +1,11 @@
-//! What this machine grants the process.
+//! What this machine gives to this process.
 
 use std::io;
 use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors that the process may have open once it has raised its soft limit to the hard one.
+/// Descriptors that this process may raise itself to: the hard limit. `u64::MAX` if there is none.
 pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
@@ -16,11 +15,11 @@ pub fn descriptor_limit() -> u64 {
 /// # Errors
 /// The kernel refuses.
 pub fn raise_descriptor_limit() -> io::Result<()> {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// CPUs in the affinity mask; 1 when the kernel does not say.
+/// CPUs that this process may run on, by its affinity mask and its cgroup's quota; 1 if that cannot be known.
 pub fn cpus() -> NonZeroUsize {
-    available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -1,0 +1,293 @@
+//! What is wrong with a configuration: problems collected with their places, then shown with the line and a caret.
+//!
+//! Lowering never stops at a problem. It reports to [`Problems`], goes on with a usable value, and only the end of it
+//! all decides whether there is a configuration.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use toml::de::DeTable;
+
+use super::place::{Line, Place, key_path, lone_scalar};
+
+/// Problems shown of one configuration. A person mends the first few and runs the check again; a file that is not a
+/// configuration at all must not fill the log.
+const MAX_SHOWN: usize = 100;
+
+/// Characters of the file's own text that a message repeats.
+const MAX_QUOTED: usize = 80;
+
+/// What the `toml` crate says of a key written twice: the one mistake outside a value that leaves the rest sound.
+const DUPLICATE_KEY: &str = "duplicate key";
+
+/// Every error of one configuration, in the order of the file; its `Display` shows them all with their places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// Never empty, at most [`MAX_SHOWN`].
+    diagnostics: Vec<Diagnostic>,
+    omitted: usize,
+}
+
+/// One error, in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// The key it is about, such as `listeners.pg.bind[0]`; absent where no key is, as in a syntax error.
+    pub key: Option<String>,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    rendered: String,
+}
+
+impl ConfigErrors {
+    /// The errors one by one; there is at least one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Diagnostic> {
+        self.diagnostics.iter()
+    }
+
+    /// Errors found, those included that are too many to show.
+    pub fn total(&self) -> usize {
+        self.diagnostics.len() + self.omitted
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.diagnostics.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "\n\n" };
+            write!(f, "{gap}{diagnostic}")?;
+        }
+        if self.omitted > 0 {
+            write!(f, "\n\n... and {} more", self.omitted)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered)
+    }
+}
+
+/// One problem while it is being described.
+#[derive(Debug)]
+pub(super) struct Problem {
+    place: Place,
+    nature: Nature,
+    message: String,
+    help: Option<String>,
+    /// Another place that has to do with it, and what it is.
+    related: Option<(Place, String)>,
+}
+
+/// Decides what is believed of a file that has syntax errors as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    /// Not TOML.
+    Syntax,
+    /// Something that is there is wrong.
+    Content,
+    /// Something is not there; it may be in a part that could not be read.
+    Absence,
+}
+
+impl Problem {
+    /// Something that is there and wrong.
+    pub(super) fn new(place: Place, message: impl Into<String>) -> Self {
+        Self { place, nature: Nature::Content, message: message.into(), help: None, related: None }
+    }
+
+    /// Something that is not there.
+    pub(super) fn missing(place: Place, message: impl Into<String>) -> Self {
+        Self { nature: Nature::Absence, ..Self::new(place, message) }
+    }
+
+    /// What to do about it.
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// Points at a second place.
+    pub(super) fn related(self, place: Place, label: impl Into<String>) -> Self {
+        Self { related: Some((place, label.into())), ..self }
+    }
+
+    fn render(&self, origin: &str, text: &str) -> String {
+        let line = Line::of(text, self.place);
+        let mut group = Level::ERROR.primary_title(&*self.message).element(
+            Snippet::source(line.text)
+                .line_start(line.number)
+                .path(origin)
+                .annotation(AnnotationKind::Primary.span(line.columns())),
+        );
+        if let Some((place, label)) = &self.related {
+            let line = Line::of(text, *place);
+            let mark = AnnotationKind::Context.span(line.columns()).label(&**label);
+            group = group.element(Snippet::source(line.text).line_start(line.number).path(origin).annotation(mark));
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(&**help));
+        }
+        let rendered = Renderer::plain().render(&[group]);
+        rendered.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    found: Vec<Problem>,
+    /// From here on the structure of the file is a guess of the parser's.
+    doubtful_from: Option<usize>,
+}
+
+impl Problems {
+    /// Adds one.
+    pub(super) fn report(&mut self, problem: Problem) {
+        self.found.push(problem);
+    }
+
+    /// Adds those of the TOML parser that are the author's and not the consequence of an earlier one.
+    ///
+    /// After an unclosed bracket the parser stumbles over lines that are perfectly sound; so of all lines but the
+    /// first only those count that are wrong by themselves.
+    pub(super) fn report_syntax(&mut self, text: &str, document: &DeTable<'_>, mut errors: Vec<toml::de::Error>) {
+        let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
+        errors.sort_by_key(start);
+        let mut last_line = None;
+        for error in errors {
+            let place = Place::from(error.span().unwrap_or(text.len()..text.len()));
+            let line = Line::of(text, place);
+            let is_consequence = last_line.is_some() && DeTable::parse(line.text).is_ok();
+            if last_line == Some(line.number) || is_consequence {
+                continue;
+            }
+            last_line = Some(line.number);
+            let scalar = lone_scalar(document, place);
+            if error.message() != DUPLICATE_KEY && scalar.is_none() {
+                self.doubtful_from.get_or_insert(place.start);
+            }
+            // A value that must not be followed by anything is said to be followed by "expected nothing".
+            let message = error.message().trim_end_matches(", expected nothing");
+            let help = scalar.and_then(|span| quotes_help(&text[span]));
+            self.found.push(Problem { nature: Nature::Syntax, help, ..Problem::new(place, message) });
+        }
+    }
+
+    /// Nothing, if nothing was found; otherwise what is to be shown.
+    pub(super) fn finish(mut self, origin: &str, text: &str, document: &DeTable<'_>) -> Result<(), ConfigErrors> {
+        self.drop_consequences_of_syntax_errors(text);
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        self.found.sort_by_key(|problem| problem.place);
+        let omitted = self.found.len().saturating_sub(MAX_SHOWN);
+        let shown = self.found.into_iter().take(MAX_SHOWN);
+        let diagnostics = shown.map(|problem| diagnose(problem, origin, text, document)).collect();
+        Err(ConfigErrors { diagnostics, omitted })
+    }
+
+    /// Where the text is not TOML, what is missing may be there, what follows may belong elsewhere, and the value on
+    /// the line at fault is not the author's.
+    fn drop_consequences_of_syntax_errors(&mut self, text: &str) {
+        let is_syntax = |problem: &Problem| problem.nature == Nature::Syntax;
+        let faulty_lines: Vec<Range<usize>> =
+            self.found.iter().filter(|p| is_syntax(p)).map(|p| Line::of(text, p.place).bytes()).collect();
+        if faulty_lines.is_empty() {
+            return;
+        }
+        let doubtful_from = self.doubtful_from.unwrap_or(usize::MAX);
+        self.found.retain(|problem| match problem.nature {
+            Nature::Syntax => true,
+            Nature::Absence => false,
+            Nature::Content => {
+                let start = problem.place.start;
+                start < doubtful_from && !faulty_lines.iter().any(|line| line.contains(&start))
+            }
+        });
+    }
+}
+
+/// For a word that stands where only a string could.
+fn quotes_help(value: &str) -> Option<String> {
+    let is_bare = !value.is_empty() && !value.contains(['"', '\'']) && value.chars().count() <= MAX_QUOTED;
+    is_bare.then(|| format!("strings are written in quotes: \"{value}\""))
+}
+
+fn diagnose(problem: Problem, origin: &str, text: &str, document: &DeTable<'_>) -> Diagnostic {
+    let line = Line::of(text, problem.place);
+    let key = if problem.nature == Nature::Syntax { None } else { key_path(document, problem.place) };
+    Diagnostic {
+        line: line.number,
+        column: line.column(),
+        key,
+        rendered: problem.render(origin, text),
+        message: problem.message,
+        help: problem.help,
+    }
+}
+
+/// A piece of the file as a message repeats it: on one line, of bounded length, in backticks.
+pub(super) fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().take(MAX_QUOTED).flat_map(char::escape_debug).collect();
+    if text.chars().nth(MAX_QUOTED).is_some() {
+        quoted.push_str("...");
+    }
+    format!("`{quoted}`")
+}
+
+/// "did you mean", if `written` is close to one of `candidates`.
+pub(super) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(written, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// The candidate that is a few slips away from `written`: a third of its length, at least one.
+pub(super) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = written.to_ascii_lowercase().replace('_', "-");
+    candidates
+        .into_iter()
+        // The distance is at least the difference in length, and computing it takes the product of the lengths.
+        .filter(|candidate| candidate.len().abs_diff(folded.len()) <= slips(candidate))
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&folded, &candidate.to_ascii_lowercase().replace('_', "-"));
+            (distance, candidate)
+        })
+        .filter(|(distance, candidate)| *distance <= slips(candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn slips(candidate: &str) -> usize {
+    (candidate.len() / 3).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_forgives_slips_and_not_more() {
+        let keys = ["policy", "connect_timeout", "tcp"];
+        assert_eq!(nearest("polcy", keys), Some("policy"));
+        assert_eq!(nearest("connect-timeout", keys), Some("connect_timeout"));
+        assert_eq!(nearest("TCP", keys), Some("tcp"));
+        assert_eq!(nearest("tpc", keys), Some("tcp"));
+        assert_eq!(nearest("udp", keys), None);
+        assert_eq!(nearest("", keys), None);
+    }
+
+    #[test]
+    fn quotes_are_bounded_and_on_one_line() {
+        assert_eq!(quote("a\nb"), "`a\\nb`");
+        assert_eq!(quote(&"x".repeat(200)).len(), MAX_QUOTED + "``...".len());
+    }
+}

@@ -1,0 +1,123 @@
+//! Listeners: what they bind, where they send, and that no two want the same address.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Lowering;
+use super::address;
+use crate::config::error::{Problem, did_you_mean, quote};
+use crate::config::file::{self, File};
+use crate::config::place::Place;
+use crate::config::read::At;
+use crate::config::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol};
+
+/// A year of silence: whoever wants more wants none, and a limit that never comes hides dead peers for ever.
+const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp)];
+
+/// Someone who binds an address.
+struct Claim {
+    addr: BindAddr,
+    place: Place,
+    owner: String,
+}
+
+impl Lowering<'_> {
+    pub(super) fn listeners(&mut self, file: &File) -> BTreeMap<ListenerName, Listener> {
+        if file.listeners.is_absent() || file.listeners.given().is_some_and(|listeners| listeners.value.0.is_empty()) {
+            let message = "there is no listener: nothing would be served";
+            let help = "add [listeners.NAME] with `bind` and `pool`";
+            self.problems.report(Problem::missing(Place::default(), message).help(help));
+        }
+        let mut listeners = BTreeMap::new();
+        for (name, listener) in file.listeners() {
+            self.check_name(name);
+            listeners.insert(ListenerName::from(&*name.value), self.listener(file, name, listener));
+        }
+        self.refuse_shared_addresses(file);
+        listeners
+    }
+
+    fn listener(&mut self, file: &File, name: &At<String>, listener: &file::Listener) -> Listener {
+        let whose = format!("listener {}", quote(&name.value));
+        self.require(&listener.bind, name.place, &whose, "bind = [\"0.0.0.0:PORT\", \"[::]:PORT\"]");
+        self.require(&listener.pool, name.place, &whose, "pool = \"NAME\", the NAME of a [pools.NAME]");
+        let bind = listener.bind.given().map_or(&[][..], |bind| &bind.value.0);
+        Listener {
+            bind: bind.iter().filter_map(|addr| self.understand(addr, address::bind)).collect(),
+            protocol: self.choice(&listener.protocol, PROTOCOLS, Protocol::Tcp),
+            pool: self.pool_reference(file, listener),
+            max_connections: self.count(&listener.max_connections, u32::MAX, NonZeroU32::MAX),
+            idle_timeout: self.duration(&listener.idle_timeout, LONGEST_SILENCE, DEFAULT_IDLE_TIMEOUT),
+            half_close_timeout: self.duration(
+                &listener.half_close_timeout,
+                LONGEST_SILENCE,
+                DEFAULT_HALF_CLOSE_TIMEOUT,
+            ),
+            access_log: match listener.access_log.given() {
+                Some(At { value: false, .. }) => AccessLog::Off,
+                _ => AccessLog::On,
+            },
+        }
+    }
+
+    fn pool_reference(&mut self, file: &File, listener: &file::Listener) -> PoolName {
+        let Some(pool) = listener.pool.given() else { return PoolName::from("") };
+        let mut names = file.pools().iter().map(|(name, _)| &*name.value);
+        if !names.clone().any(|name| name == pool.value) {
+            let help = did_you_mean(&pool.value, names.clone()).unwrap_or_else(|| match names.next() {
+                Some(first) => names.fold(format!("the pools are `{first}`"), |list, name| format!("{list}, `{name}`")),
+                None => format!("define it: [pools.{}]", pool.value),
+            });
+            let message = format!("no pool is called {}", quote(&pool.value));
+            self.problems.report(Problem::missing(pool.place, message).help(help));
+        }
+        PoolName::from(&*pool.value)
+    }
+
+    /// Reports every address that is bound a second time. A wildcard and one of the addresses it covers are two.
+    fn refuse_shared_addresses(&mut self, file: &File) {
+        let mut claims = claims(file);
+        claims.sort_by_key(|claim| claim.place);
+        let mut first: HashMap<&BindAddr, &Claim> = HashMap::with_capacity(claims.len());
+        for claim in &claims {
+            let Some(earlier) = first.get(&claim.addr) else {
+                first.insert(&claim.addr, claim);
+                continue;
+            };
+            let message = if earlier.owner == claim.owner {
+                format!("{} binds {} twice", claim.owner, claim.addr)
+            } else {
+                format!("{} and {} both bind {}", earlier.owner, claim.owner, claim.addr)
+            };
+            self.problems.report(Problem::new(claim.place, message).related(earlier.place, "bound here already"));
+        }
+    }
+}
+
+/// All addresses that would be bound over TCP, the admin side's among them. Those that are none are reported elsewhere.
+fn claims(file: &File) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for (name, listener) in file.listeners() {
+        let owner = format!("listener {}", quote(&name.value));
+        for text in listener.bind.given().into_iter().flat_map(|bind| &bind.value.0) {
+            let addr = address::bind(&text.value).ok();
+            claims.extend(addr.map(|addr| Claim { addr, place: text.place, owner: owner.clone() }));
+        }
+    }
+    if let Some(admin) = file.admin.given() {
+        let socket = admin.value.socket.given();
+        let http = admin.value.http.given();
+        let socket = socket.map(|text| (text.place, address::unix_path(&text.value).map(BindAddr::Unix)));
+        let http = http.map(|text| (text.place, address::loopback(&text.value).map(BindAddr::Inet)));
+        for (place, addr) in socket.into_iter().chain(http) {
+            claims.extend(addr.ok().map(|addr| Claim { addr, place, owner: "[admin]".to_owned() }));
+        }
+    }
+    claims
+}

@@ -1,0 +1,554 @@
+//! What is refused and how it is told; what is assumed when the file does not say.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::{
+    AccessLog, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnDown, Policy, PoolName, Protocol,
+    Role,
+};
+
+const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
+
+fn errors(text: &str) -> ConfigErrors {
+    parse("evenkeel.toml", text, &MACHINE).expect_err("is refused")
+}
+
+fn config(text: &str) -> Config {
+    parse("evenkeel.toml", text, &MACHINE).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Each error on a line: place, message, and help after an arrow.
+fn brief(errors: &ConfigErrors) -> String {
+    let lines = errors.iter().map(|error| {
+        let help = error.help.as_ref().map_or(String::new(), |help| format!(" -> {help}"));
+        format!("{}:{} {}{help}", error.line, error.column, error.message)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A sound file in which `old` is replaced by `new`.
+fn sound_but(old: &str, new: &str) -> String {
+    assert_eq!(SOUND.matches(old).count(), 1, "{old}");
+    SOUND.replace(old, new)
+}
+
+const SOUND: &str = r#"workers = 2
+log = "info"
+[admin]
+http = "127.0.0.1:9600"
+socket = "/run/evenkeel.sock"
+[listeners.pg]
+bind = ["127.0.0.1:5432"]
+protocol = "tcp"
+pool = "pg"
+max_connections = 100
+idle_timeout = "1h"
+[pools.pg]
+policy = "maglev"
+hash_key = "source-ip"
+bounded_load = 1.25
+connect_attempts = 3
+backends = ["10.0.0.1:5432", { address = "10.0.0.2:5432", weight = 2 }]
+on_down = "close"
+[pools.pg.health_check]
+type = "tcp"
+interval = "2s"
+timeout = "1s"
+rise = 2
+"#;
+
+/// What is replaced in [`SOUND`], by what, and what is said of it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("workers = 2", "workers = 0", "1:11 `workers` must be between 1 and 1024"),
+    ("workers = 2", "workers = 1025", "1:11 `workers` must be between 1 and 1024"),
+    (
+        "workers = 2",
+        r#"workers = "2""#,
+        "1:11 `workers` must be an integer, not a string -> integers stand without quotes",
+    ),
+    ("workers = 2", "workers = 99999999999999999999", "1:11 `workers` must be between 1 and 1024"),
+    ("workers = 2", "wokers = 2", "1:1 unknown key `wokers` -> did you mean `workers`?"),
+    ("workers = 2", r#"idle_timeout = "1h""#, "1:1 unknown key `idle_timeout` -> it belongs in [listeners.NAME]"),
+    (
+        "workers = 2",
+        "xyzzy = 1",
+        "1:1 unknown key `xyzzy` -> the keys here are workers, max_connections, shutdown_timeout, log, admin, listeners, pools",
+    ),
+    ("workers = 2", r#"shutdown_timeout = "0s""#, "1:20 `shutdown_timeout` must be between 1ms and 1d"),
+    ("workers = 2", r#"shutdown_timeout = "2d""#, "1:20 `shutdown_timeout` must be between 1ms and 1d"),
+    ("workers = 2", "max_connections = 0", "1:19 `max_connections` must be between 1 and 4294967295"),
+    (
+        "workers = 2",
+        "max_connections = 9968",
+        "1:19 9968 sessions need 20006 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20006`, or LimitNOFILE=20006 in the systemd unit, or at most 9965 here",
+    ),
+    (r#""info""#, r#""inof""#, "2:7 `inof` is not a log level -> did you mean `info`?"),
+    (
+        r#""info""#,
+        r#""evenkeel""#,
+        "2:7 `evenkeel` is not a log level -> levels are off, error, warn, info, debug, trace; for one part of the program `TARGET=LEVEL`",
+    ),
+    (
+        "127.0.0.1:9600",
+        "0.0.0.0:9600",
+        "4:8 `0.0.0.0:9600` is not a loopback address, and HTTP asks nobody who they are -> `127.0.0.1:9600` or `[::1]:9600`",
+    ),
+    ("127.0.0.1:9600", "127.0.0.1:0", "4:8 port 0 is no port -> ports are 1 to 65535"),
+    ("127.0.0.1:9600", "127.0.0.1:5432", "7:9 [admin] and listener `pg` both bind 127.0.0.1:5432"),
+    (
+        "/run/evenkeel.sock",
+        "run/evenkeel.sock",
+        "5:10 the path of a unix socket must be absolute, and `run/evenkeel.sock` is not",
+    ),
+    (
+        "[listeners.pg]",
+        r#"[listeners."a b"]"#,
+        "6:12 `a b` is not a name -> a name is up to 64 letters, digits, `-`, `_`, `.` and `:`, a letter or digit first",
+    ),
+    (
+        "[listeners.pg]",
+        "[listeners]",
+        "7:1 `bind` is not a table -> keys stand below a header with a name: [listeners.NAME]",
+    ),
+    (
+        "[listeners.pg]",
+        "[listners.pg]",
+        "1:1 there is no listener: nothing would be served -> add [listeners.NAME] with `bind` and `pool`\n6:2 unknown key `listners` -> did you mean `listeners`?",
+    ),
+    (r#"["127.0.0.1:5432"]"#, "[]", "7:8 `bind` is empty: it needs at least one"),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#""127.0.0.1:5432""#,
+        r#"7:8 `bind` must be a list, not a string -> a list is written in brackets, even for one value: ["..."]"#,
+    ),
+    (
+        r#"bind = ["127.0.0.1:5432"]
+"#,
+        "",
+        r#"6:12 listener `pg` has no `bind` -> add bind = ["0.0.0.0:PORT", "[::]:PORT"]"#,
+    ),
+    (r#"["127.0.0.1:5432"]"#, "[5432]", "7:9 each of `bind` must be a string, not an integer"),
+    (r#"["127.0.0.1:5432"]"#, r#"["127.0.0.1"]"#, "7:9 `127.0.0.1` has no port -> `127.0.0.1:PORT`"),
+    (r#"["127.0.0.1:5432"]"#, r#"["127.0.0.1:0"]"#, "7:9 port 0 is no port -> ports are 1 to 65535"),
+    (r#"["127.0.0.1:5432"]"#, r#"["127.0.0.1:65536"]"#, "7:9 `65536` is not a port -> ports are 1 to 65535"),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"[":5432"]"#,
+        "7:9 `:5432` has no address before the port -> `0.0.0.0:5432` is every IPv4 address, `[::]:5432` every IPv6 address",
+    ),
+    (r#"["127.0.0.1:5432"]"#, r#"["::1:5432"]"#, "7:9 the IPv6 address in `::1:5432` needs brackets -> `[::1]:5432`"),
+    (r#"["127.0.0.1:5432"]"#, r#"["fe80::g:5432"]"#, "7:9 the IPv6 address in `fe80::g:5432` needs brackets"),
+    (r#"["127.0.0.1:5432"]"#, r#"["[::1]"]"#, "7:9 `[::1]` has no port -> `[::1]:PORT`"),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["localhost:5432"]"#,
+        "7:9 a listener binds an IP address, and `localhost` is a name -> `127.0.0.1:5432` for this machine alone, `0.0.0.0:5432` and `[::]:5432` for all",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["[::ffff:127.0.0.1]:5432"]"#,
+        "7:9 `[::ffff:127.0.0.1]:5432` is an IPv4 address in disguise -> `127.0.0.1:5432`",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["127.0.0.1:5432", "127.0.0.1:5432"]"#,
+        "7:27 listener `pg` binds 127.0.0.1:5432 twice",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["unix:/run/evenkeel.sock"]"#,
+        "7:9 [admin] and listener `pg` both bind unix:/run/evenkeel.sock",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["unix:run/x"]"#,
+        "7:9 the path of a unix socket must be absolute, and `run/x` is not",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["unix:/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]"#,
+        "7:9 the path of a unix socket holds 107 bytes, and this is 108",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["/run/pg.sock"]"#,
+        "7:9 `/run/pg.sock` has no port -> a unix socket is written `unix:/run/pg.sock`",
+    ),
+    (r#"protocol = "tcp""#, r#"protocol = "tpc""#, "8:12 `protocol` cannot be `tpc` -> did you mean `tcp`?"),
+    (r#"protocol = "tcp""#, r#"protocol = "udp""#, "8:12 `protocol` cannot be `udp` -> `protocol` is `tcp`"),
+    (r#"pool = "pg""#, r#"pool = "gp""#, "9:8 no pool is called `gp` -> did you mean `pg`?"),
+    (r#"pool = "pg""#, r#"pool = "redis""#, "9:8 no pool is called `redis` -> the pools are `pg`"),
+    (
+        r#"pool = "pg"
+"#,
+        "",
+        r#"6:12 listener `pg` has no `pool` -> add pool = "NAME", the NAME of a [pools.NAME]"#,
+    ),
+    ("max_connections = 100", "max_connections = 0", "10:19 `max_connections` must be between 1 and 4294967295"),
+    ("max_connections = 100", "max_connections = -1", "10:19 `max_connections` must be between 1 and 4294967295"),
+    (
+        "max_connections = 100",
+        "max_connections = 10_000",
+        "10:19 10000 sessions need 20068 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20068`, or LimitNOFILE=20068 in the systemd unit, or at most 9966 here",
+    ),
+    (
+        "max_connections = 100",
+        "max_connections = 4294967296",
+        "10:19 `max_connections` must be between 1 and 4294967295",
+    ),
+    (r#""1h""#, r#""0s""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
+    (r#""1h""#, r#""366d""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
+    (
+        r#""1h""#,
+        r#""1""#,
+        r#"11:16 `idle_timeout` is not a duration: `1` -> a duration is a string with a unit: "500ms", "2s", "5m", "1h", "7d""#,
+    ),
+    (
+        r#""1h""#,
+        r#""soon""#,
+        r#"11:16 `idle_timeout` is not a duration: `soon` -> a duration is a string with a unit: "500ms", "2s", "5m", "1h", "7d""#,
+    ),
+    (
+        r#""1h""#,
+        "3600",
+        r#"11:16 `idle_timeout` must be a duration, not an integer -> a duration is a string with a unit: "500ms", "2s", "5m", "1h", "7d""#,
+    ),
+    (r#""1h""#, r#""500us""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
+    (r#""maglev""#, r#""round-robbin""#, "13:10 `policy` cannot be `round-robbin` -> did you mean `round-robin`?"),
+    (
+        r#""maglev""#,
+        r#""least-connections""#,
+        r#"14:12 `hash_key` is for a policy that hashes -> such as policy = "maglev"
+15:16 `bounded_load` is for a policy that hashes -> such as policy = "maglev""#,
+    ),
+    (
+        r#""maglev""#,
+        r#""random""#,
+        "13:10 `policy` cannot be `random` -> `policy` is `round-robin` or `least-connections` or `maglev`",
+    ),
+    (r#""source-ip""#, r#""source-prt""#, "14:12 `hash_key` cannot be `source-prt` -> did you mean `source-ip`?"),
+    (
+        "1.25",
+        "0.99",
+        "15:16 `bounded_load` must be at least 1 -> it is a multiple of the fair share: 1.25 lets a backend have a quarter more",
+    ),
+    (
+        "1.25",
+        "nan",
+        "15:16 `bounded_load` must be at least 1 -> it is a multiple of the fair share: 1.25 lets a backend have a quarter more",
+    ),
+    (
+        "1.25",
+        "inf",
+        "15:16 `bounded_load` must be at least 1 -> it is a multiple of the fair share: 1.25 lets a backend have a quarter more",
+    ),
+    ("1.25", r#""1""#, "15:16 `bounded_load` must be a number, not a string"),
+    ("connect_attempts = 3", "connect_attempts = 0", "16:20 `connect_attempts` must be between 1 and 65535"),
+    ("connect_attempts = 3", r#"connect_timeout = "2h""#, "16:19 `connect_timeout` must be between 1ms and 1h"),
+    (r#"backends = ["10.0.0.1:5432", {"#, "backends = [] #", "17:12 `backends` is empty: it needs at least one"),
+    (
+        r#"["10.0.0.1:5432", {"#,
+        r#"[["10.0.0.1:5432"], {"#,
+        "17:13 each of `backends` must be an address or a table, not an array",
+    ),
+    (r#""10.0.0.1:5432""#, r#""10.0.0.1""#, "17:13 `10.0.0.1` has no port -> `10.0.0.1:PORT`"),
+    (r#""10.0.0.1:5432""#, r#""10.0.0.300:5432""#, "17:13 `10.0.0.300` is not an IPv4 address"),
+    (
+        r#""10.0.0.1:5432""#,
+        r#""db_1.example..com:5432""#,
+        "17:13 `db_1.example..com` is neither an IP address nor a host name",
+    ),
+    (
+        r#""10.0.0.1:5432""#,
+        r#""10.0.0.2:5432""#,
+        "17:42 pool `pg` has two backends called `10.0.0.2:5432` -> give one of them a `name` of its own, or make it one backend with more weight",
+    ),
+    (r#""10.0.0.1:5432""#, "{ weight = 1 }", r#"17:13 this backend has no `address` -> add address = "ADDRESS:PORT""#),
+    (
+        r#""10.0.0.1:5432""#,
+        r#"{ address = "10.0.0.9:1", name = "" }"#,
+        "17:46 `` is not a name -> a name is up to 64 letters, digits, `-`, `_`, `.` and `:`, a letter or digit first",
+    ),
+    (
+        r#""10.0.0.1:5432""#,
+        r#"{ address = "10.0.0.9:1", backup = "yes" }"#,
+        "17:48 `backup` must be true or false, not a string",
+    ),
+    ("weight = 2", "weight = 65536", "17:68 `weight` must be between 0 and 65535"),
+    ("weight = 2", "weight = -1", "17:68 `weight` must be between 0 and 65535"),
+    ("weight = 2", "wieght = 2", "17:59 unknown key `wieght` -> did you mean `weight`?"),
+    (r#""close""#, r#""drain""#, "18:11 `on_down` cannot be `drain` -> `on_down` is `keep` or `close`"),
+    (r#"type = "tcp""#, r#"type = "http""#, "20:8 `type` cannot be `http` -> `type` is `tcp`"),
+    (
+        r#"timeout = "1s""#,
+        r#"timeout = "3s""#,
+        "22:11 `timeout` is longer than `interval`, which is 2s -> a probe must be over before the next one starts",
+    ),
+    (r#"timeout = "1s""#, r#"timeout = "0ms""#, "22:11 `timeout` must be between 1ms and 1h"),
+    (r#"interval = "2s""#, r#"interval = "2h""#, "21:12 `interval` must be between 1ms and 1h"),
+    ("rise = 2", "rise = 0", "23:8 `rise` must be between 1 and 65535"),
+    ("rise = 2", "fall = 65536", "23:8 `fall` must be between 1 and 65535"),
+    ("rise = 2", "weight = 2", "23:1 unknown key `weight` -> it belongs in an element of `backends`"),
+    (
+        "workers = 2",
+        "workers = two",
+        r#"1:11 invalid boolean, expected `true` -> strings are written in quotes: "two""#,
+    ),
+    ("workers = 2", "workers = 2\nworkers = 3", "2:1 duplicate key"),
+];
+
+#[test]
+fn the_sound_file_is_sound() {
+    config(SOUND);
+}
+
+#[test]
+fn every_mistake_is_told() {
+    let mut wrong = Vec::new();
+    for (old, new, expected) in REFUSED {
+        let told = brief(&errors(&sound_but(old, new)));
+        if told != *expected {
+            wrong.push(format!("    ({old:?}, {new:?}, {told:?}),"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn errors_are_a_pleasure_to_read() {
+    let text = r#"[listeners.postgres]
+bind = ["0.0.0.0:5432", "[::]:5432"]
+pool = "gp"
+
+[listeners.replicas]
+bind = ["0.0.0.0:5432"]
+pool = "pg"
+idle_timout = "1h"
+
+[pools.pg]
+polcy = "round-robin"
+backends = [
+  "10.0.0.11:5432",
+  { address = "10.0.0.12", weight = 70_000 },
+]
+"#;
+    let expected = r#"error: no pool is called `gp`
+ --> evenkeel.toml:3:8
+  |
+3 | pool = "gp"
+  |        ^^^^
+  |
+  = help: did you mean `pg`?
+
+error: listener `postgres` and listener `replicas` both bind 0.0.0.0:5432
+ --> evenkeel.toml:6:9
+  |
+6 | bind = ["0.0.0.0:5432"]
+  |         ^^^^^^^^^^^^^^
+  |
+ ::: evenkeel.toml:2:9
+  |
+2 | bind = ["0.0.0.0:5432", "[::]:5432"]
+  |         -------------- bound here already
+
+error: unknown key `idle_timout`
+ --> evenkeel.toml:8:1
+  |
+8 | idle_timout = "1h"
+  | ^^^^^^^^^^^
+  |
+  = help: did you mean `idle_timeout`?
+
+error: unknown key `polcy`
+  --> evenkeel.toml:11:1
+   |
+11 | polcy = "round-robin"
+   | ^^^^^
+   |
+   = help: did you mean `policy`?
+
+error: `10.0.0.12` has no port
+  --> evenkeel.toml:14:15
+   |
+14 |   { address = "10.0.0.12", weight = 70_000 },
+   |               ^^^^^^^^^^^
+   |
+   = help: `10.0.0.12:PORT`
+
+error: `weight` must be between 0 and 65535
+  --> evenkeel.toml:14:37
+   |
+14 |   { address = "10.0.0.12", weight = 70_000 },
+   |                                     ^^^^^^"#;
+    assert_eq!(errors(text).to_string(), expected);
+}
+
+#[test]
+fn a_value_that_is_not_toml_hides_nothing_else() {
+    let text = r#"wrokers = 1
+[listeners.pg]
+bind = ["127.0.0.1:1"]
+pool = pg
+idle_timeout = 30s
+[pools.pg]
+backends = ["a:1"]
+plicy = 1
+"#;
+    let expected = "1:1 unknown key `wrokers` -> did you mean `workers`?\n\
+        4:8 string values must be quoted, expected literal string -> strings are written in quotes: \"pg\"\n\
+        5:16 string values must be quoted, expected literal string -> strings are written in quotes: \"30s\"\n\
+        8:1 unknown key `plicy` -> did you mean `policy`?";
+    assert_eq!(brief(&errors(text)), expected);
+}
+
+#[test]
+fn an_unclosed_bracket_is_one_error() {
+    let list =
+        "wrokers = 1\n[listeners.pg]\nbind = [\"127.0.0.1:1\"\npool = \"pg\"\n[pools.pg]\nbackends = [\"a:1\"]\n";
+    let expected = "1:1 unknown key `wrokers` -> did you mean `workers`?\n\
+        4:1 missing comma between array elements, expected `,`";
+    assert_eq!(brief(&errors(list)), expected);
+    let header = "[listeners.pg\nbind = [\"127.0.0.1:1\"]\npool = \"pg\"\n[pools.pg]\nbackends = [\"a:1\"]\n";
+    assert_eq!(brief(&errors(header)), "1:14 unclosed table, expected `]`");
+}
+
+#[test]
+fn a_diagnostic_has_the_place_that_is_shown() {
+    let text = sound_but("pool = \"pg\"", "\tpool = \"\u{65e5}\u{672c}\"")
+        .replace("address =", "\"\u{65e5}\u{672c}\" = 1, \taddress =")
+        .replace("weight = 2", "weight = 70_000");
+    let errors = errors(&text);
+    assert_eq!(errors.iter().len(), 3);
+    for error in errors.iter() {
+        let place = format!("--> evenkeel.toml:{}:{}\n", error.line, error.column);
+        assert!(error.to_string().contains(&place), "{place}{error}");
+    }
+}
+
+#[test]
+fn a_diagnostic_names_its_key() {
+    let text = sound_but("weight = 2", "weight = 70000").replace("\"pg\"", "\"pq\"").replace("log", "lg");
+    let keys: Vec<_> = errors(&text).iter().map(|error| error.key.clone().unwrap_or_default()).collect();
+    assert_eq!(keys, ["lg", "listeners.pg.pool", "pools.pg.backends[1].weight"]);
+}
+
+#[test]
+fn only_so_many_errors_are_shown() {
+    let unknown: String = (0..501).map(|n| format!("key_{n} = 1\n")).collect();
+    let text = format!("{SOUND}{unknown}");
+    let errors = errors(&text);
+    assert_eq!((errors.iter().len(), errors.total()), (100, 501));
+    assert!(errors.to_string().ends_with("\n\n... and 401 more"));
+}
+
+const SMALL: &str = "[listeners.a]\nbind = [\"127.0.0.1:1\"]\npool = \"p\"\n[pools.p]\nbackends = [\"db:5432\"]\n";
+
+#[test]
+fn defaults() {
+    let config = config(SMALL);
+    assert_eq!(config.workers, MACHINE.cpus);
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(30));
+    assert_eq!(config.log, "info");
+    assert_eq!(config.admin, Admin::default());
+    let listener = &config.listeners[&ListenerName::from("a")];
+    assert_eq!(listener.protocol, Protocol::Tcp);
+    assert_eq!(listener.max_connections, config.max_connections);
+    assert_eq!(listener.idle_timeout, Duration::from_secs(3600));
+    assert_eq!(listener.half_close_timeout, Duration::from_secs(60));
+    assert_eq!(listener.access_log, AccessLog::On);
+    let pool = &config.pools[&PoolName::from("p")];
+    assert_eq!(pool.policy, Policy::LeastConnections);
+    assert_eq!(pool.connect_timeout, Duration::from_secs(2));
+    assert_eq!(pool.connect_attempts.get(), 3);
+    assert_eq!(pool.on_down, OnDown::Keep);
+    assert_eq!(pool.health_check, None);
+    let backend = &pool.backends[0];
+    assert_eq!(backend.identity, BackendName::from("db:5432"));
+    assert_eq!((backend.weight, backend.role), (1, Role::Primary));
+}
+
+#[test]
+fn defaults_of_a_health_check() {
+    let check = |text: &str| {
+        let config = config(&format!("{SMALL}[pools.p.health_check]\n{text}\n"));
+        config.pools[&PoolName::from("p")].health_check.expect("is there")
+    };
+    let assumed = check("");
+    assert_eq!((assumed.interval, assumed.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
+    assert_eq!((assumed.rise.get(), assumed.fall.get()), (2, 3));
+    assert_eq!(check("interval = \"500ms\"").timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn what_is_written_is_what_is_meant() {
+    let config = config(SOUND);
+    assert_eq!(config.workers.get(), 2);
+    assert_eq!(config.admin.http, Some("127.0.0.1:9600".parse().expect("is an address")));
+    assert_eq!(config.admin.socket, Some("/run/evenkeel.sock".into()));
+    assert_eq!(config.listeners[&ListenerName::from("pg")].max_connections.get(), 100);
+    let pool = &config.pools[&PoolName::from("pg")];
+    assert_eq!(pool.policy, Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: Some(1.25) }));
+    assert_eq!(pool.on_down, OnDown::Close);
+    assert_eq!(pool.backends[1].weight, 2);
+}
+
+#[test]
+fn addresses_of_every_kind() {
+    let bind = r#"["0.0.0.0:1", "127.0.0.1:1", "[::]:1", "[fe80::1%2]:1", "unix:/run/a.sock"]"#;
+    let backends = r#"["10.0.0.1:1", "[::1]:1", "db_1.example.com.:65535", "unix:/run/b.sock",
+        { address = "10.0.0.1:1", name = "again", weight = 0, backup = true }]"#;
+    let text = SMALL.replace("[\"127.0.0.1:1\"]", bind).replace("[\"db:5432\"]", backends);
+    let config = config(&text);
+    let listener = &config.listeners[&ListenerName::from("a")];
+    let shown: Vec<String> = listener.bind.iter().map(BindAddr::to_string).collect();
+    assert_eq!(shown, ["0.0.0.0:1", "127.0.0.1:1", "[::]:1", "[fe80::1%2]:1", "unix:/run/a.sock"]);
+    let backends = &config.pools[&PoolName::from("p")].backends;
+    assert!(
+        matches!(&backends[2].address, BackendAddr::Name { host, port } if host == "db_1.example.com." && port.get() == 65535)
+    );
+    assert!(matches!(&backends[3].address, BackendAddr::Unix(path) if path.as_os_str() == "/run/b.sock"));
+    assert_eq!((backends[4].identity.as_str(), backends[4].weight, backends[4].role), ("again", 0, Role::Backup));
+}
+
+#[test]
+fn a_file_without_listeners_serves_nothing() {
+    let expected = "1:1 there is no listener: nothing would be served -> add [listeners.NAME] with `bind` and `pool`";
+    for text in ["", "[listeners]\n", "[pools.p]\nbackends = [\"a:1\"]\n"] {
+        assert_eq!(brief(&errors(text)), expected);
+    }
+}
+
+#[test]
+fn a_pool_may_be_drained_or_unused() {
+    config(&format!("{SMALL}[pools.q]\nbackends = [{{ address = \"a:1\", weight = 0 }}]\n"));
+}
+
+#[test]
+fn too_many_backends() {
+    let list: Vec<String> = (0..=65_535).map(|n| format!("\"unix:/{n}\"")).collect();
+    let text = SMALL.replace("\"db:5432\"", &list.join(","));
+    assert_eq!(brief(&errors(&text)), "5:12 pool `p` has 65536 backends, and a pool holds 65535");
+}
+
+#[test]
+fn a_listener_that_says_more_raises_the_process() {
+    let with = |line: &str| config(&SMALL.replace("pool =", &format!("{line}\npool =")));
+    let assumed = with("");
+    let promised = with("max_connections = 9_900");
+    assert!(assumed.max_connections.get() < 9_900 && assumed.max_pipes > 0);
+    assert_eq!(promised.max_connections.get(), 9_900);
+    assert!(promised.max_pipes < assumed.max_pipes);
+}
+
+#[test]
+fn a_machine_too_small_for_one_session() {
+    let machine = Machine { descriptor_limit: 64, ..MACHINE };
+    let errors = parse("evenkeel.toml", SMALL, &machine).expect_err("is refused");
+    let expected = "1:1 one session needs 71 descriptors, and the limit is 64 \
+        -> raise the limit: `ulimit -n 71`, or LimitNOFILE=71 in the systemd unit";
+    assert_eq!(brief(&errors), expected);
+    let machine = Machine { descriptor_limit: 71, ..MACHINE };
+    let config = parse("evenkeel.toml", SMALL, &machine).expect("one session fits");
+    assert_eq!((config.max_connections.get(), config.max_pipes), (1, 0));
+}
