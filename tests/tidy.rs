@@ -49,6 +49,7 @@ const HOUSE: &[(&str, u8, Kind)] = &[
     ("cli", 5, Shell),
     ("app", 5, Shell),
     ("demo", 5, Shell),
+    ("logging", 5, Shell),
     ("main", 5, Shell),
     ("lib", 5, Shell),
 ];

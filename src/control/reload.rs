@@ -59,6 +59,12 @@ impl Control {
         };
         match result {
             Ok(changes) => {
+                if !changes.restart_required.is_empty() {
+                    tracing::warn!(
+                        keys = changes.restart_required.join(","),
+                        "these keys take effect at the next restart"
+                    );
+                }
                 self.registry.count_reload(ReloadResult::Done);
                 let snapshot = self.snapshot.load();
                 (self.on_reload.0)(&snapshot.config);
@@ -79,7 +85,7 @@ impl Control {
         let change = self.binder.prepare(&config)?;
 
         let old = self.snapshot.load_full();
-        let diff = Diff::between(&old.config, &config);
+        let diff = Diff::new(&old.config, &config);
         let pools = publish::build_pools(&config, &names, &self.registry, &old.pools);
         let (listen, retire) = self.binder.commit(change, |id| old.binds.get(&id).cloned());
         self.names = names;

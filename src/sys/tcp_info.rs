@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_dead_peer_is_lost_and_one_that_does_not_read_is_not() {
-        let silent = LOST_AFTER.as_millis() as u32;
+        let silent = u32::try_from(LOST_AFTER.as_millis()).expect("half a minute");
         let dead = libc::tcp_info { tcpi_unacked: 1, tcpi_retransmits: 7, tcpi_last_ack_recv: silent, ..info() };
         assert_eq!(judge(&dead), Answer::Lost);
         let dead_behind_a_closed_window =
