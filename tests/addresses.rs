@@ -10,8 +10,8 @@ use support::backend::{Backend, Behaviour};
 use support::balancer::Balancer;
 use support::config::Config;
 use support::port::{free_addr, free_port};
-use support::socket::{PATIENCE, assert_closed, assert_echo, assert_end, connect, end};
-use support::wait::SOON;
+use support::socket::{PATIENCE, assert_echo, assert_end, connect, end, wait_closed};
+use support::wait::{SOON, wait_until};
 
 #[test]
 fn a_listener_on_ipv4_and_ipv6_serves_both() {
@@ -35,7 +35,7 @@ fn an_ipv6_wildcard_is_ipv6_only_unless_both_are_named() {
     let six_only = Config::new().listener("main", format!("[::]:{port}"), "main", "");
     let balancer = Balancer::start(&six_only.pool("main", &[back.addr()], ""));
     assert_echo(&mut connect(six));
-    assert_closed(four);
+    wait_closed(four);
 
     let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
     let dual = Config::new().listener_on("main", &both, "main", "").pool("main", &[back.addr()], "");
@@ -114,7 +114,7 @@ fn a_unix_listener_serves_and_its_path_goes_with_it() {
     assert_eq!(balancer.metrics().sum("evenkeel_listener_sessions_total", &[("listener", "unix")]), 4.0);
 
     balancer.reload_done(&with(false));
-    UnixStream::connect(&path).expect_err("nobody listens there any more");
+    wait_until("nobody listens there any more", SOON, || UnixStream::connect(&path).is_err());
     balancer.reload_done(&with(true));
     UnixStream::connect(&path).expect("it listens again");
 }

@@ -123,7 +123,7 @@ fn a_silent_backend_is_passed_over_after_connect_timeout() {
 fn connect_attempts_bounds_the_backends_tried() {
     let (front, dead) = (free_addr(), [free_addr(), free_addr(), free_addr()]);
     let balancer = Balancer::start(&config(front, &dead, "connect_attempts = 2"));
-    assert_refused(connect(front));
+    assert_refused(front);
     let record = balancer.log.only_session();
     assert_eq!((record.text("reason"), record.text("side")), ("connect-failed", "upstream"));
     let tried: Vec<&str> = record.text("tried").split(',').collect();
@@ -136,7 +136,7 @@ fn connect_attempts_bounds_the_backends_tried() {
 fn fewer_backends_than_attempts_are_each_tried_once() {
     let (front, dead) = (free_addr(), free_addr());
     let balancer = Balancer::start(&config(front, &[dead], "connect_attempts = 3"));
-    assert_refused(connect(front));
+    assert_refused(front);
     let record = balancer.log.only_session();
     assert_eq!((record.text("reason"), record.text("tried")), ("connect-failed", dead.to_string().as_str()));
 }

@@ -20,7 +20,6 @@ use support::balancer::Balancer;
 use support::config::Config;
 use support::payload::{Digested, Digester, Stream};
 use support::port::free_addr;
-use support::process::TcpState;
 use support::socket::{accept, addr_of, connect, end, listen};
 use support::wait::{SOON, wait_for};
 
@@ -62,7 +61,7 @@ fn what_arrives_is_what_was_sent() {
     assert!(failures.is_empty(), "{} of {seeds:?} failed:\n{}", failures.len(), failures.join("\n"));
 
     balancer.wait_idle(SOON);
-    assert_eq!(balancer.process.sockets_in(TcpState::CloseWait, None), 0);
+    balancer.wait_no_close_wait();
     let finished = balancer.metrics().sum("evenkeel_sessions_closed_total", &[("reason", "finished")]);
     assert_eq!(finished, (seeds.end - seeds.start) as f64, "every session ended cleanly");
 }

@@ -9,9 +9,7 @@ use support::backend::{Backend, Behaviour, greeted};
 use support::balancer::Balancer;
 use support::config::Config;
 use support::port::free_addr;
-use support::socket::{
-    addr_of, assert_echo, assert_end, assert_refused, at_end, connect, end, listen, pass_byte, session,
-};
+use support::socket::{addr_of, assert_echo, assert_end, assert_refused, at_end, end, listen, pass_byte, session};
 use support::wait::{SOON, at_a_pace, wait_until};
 
 /// Refusing is one close: it needs no backend and no timer.
@@ -25,7 +23,7 @@ fn a_full_listener_refuses_at_once_and_takes_clients_again_after() {
     let mut held: Vec<_> = (0..3).map(|_| greeted(front).0).collect();
     for _ in 0..5 {
         let started = Instant::now();
-        assert_refused(connect(front));
+        assert_refused(front);
         assert!(started.elapsed() < AT_ONCE, "refused after {:?}", started.elapsed());
     }
     assert_eq!(refused(&balancer, "main", "listener-full"), 5.0);
@@ -48,8 +46,8 @@ fn a_full_process_refuses_on_every_listener() {
         .pool("main", &[back.addr()], "");
     let balancer = Balancer::start(&config);
     let mut held = [greeted(one).0, greeted(two).0];
-    assert_refused(connect(one));
-    assert_refused(connect(two));
+    assert_refused(one);
+    assert_refused(two);
     assert_eq!(refused(&balancer, "one", "process-full"), 1.0);
     assert_eq!(refused(&balancer, "two", "process-full"), 1.0);
     held.iter_mut().for_each(assert_echo);
@@ -66,11 +64,11 @@ fn a_reload_moves_the_bound_and_keeps_who_is_inside() {
     let mut held: Vec<_> = (0..3).map(|_| greeted(front).0).collect();
     balancer.reload_done(&config(1));
     held.iter_mut().for_each(assert_echo);
-    assert_refused(connect(front));
+    assert_refused(front);
     balancer.reload_done(&config(4));
     held.push(greeted(front).0);
     held.iter_mut().for_each(assert_echo);
-    assert_refused(connect(front));
+    assert_refused(front);
 }
 
 #[test]

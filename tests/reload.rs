@@ -10,7 +10,7 @@ use support::backend::{Backend, Behaviour, greeted, read_greeting};
 use support::balancer::{Balancer, Reload};
 use support::config::Config;
 use support::port::free_addr;
-use support::socket::{assert_closed, assert_echo, connect, end};
+use support::socket::{assert_echo, connect, end, wait_closed};
 use support::wait::{SOON, hold_for, wait_until};
 
 /// Connections that wait in the kernel's queues while the process is stopped.
@@ -31,7 +31,7 @@ fn the_log_says_what_changed_and_the_generation_counts() {
     assert!(changes.contains("listeners +1 -1 ~1"), "{changes}");
     assert!(changes.contains("backends +1 -1 ~0"), "{changes}");
     assert_eq!(balancer.metrics().value("evenkeel_config_generation", &[]), 2.0);
-    assert_closed(two);
+    wait_closed(two);
     let reached: Vec<SocketAddr> = (0..8).map(|_| greeted(three).1).collect();
     assert!(!reached.contains(&a) && reached.contains(&b) && reached.contains(&c), "{reached:?}");
 
@@ -88,7 +88,7 @@ fn a_refused_reload_leaves_nothing_bound() {
         "",
     );
     let Reload::Refused { .. } = balancer.reload(&half) else { panic!("the port is taken") };
-    assert_closed(fresh);
+    wait_closed(fresh);
     wait_until("the sockets are back at the baseline", SOON, || balancer.process.descriptors().sockets == before);
 }
 
@@ -103,7 +103,7 @@ fn a_removed_listener_serves_who_had_reached_it() {
     let mut queued = queue_while_stopped(&balancer, removed, &only_kept());
     queued.iter_mut().for_each(assert_echo);
     assert_echo(&mut established);
-    assert_closed(removed);
+    wait_closed(removed);
     assert_echo(&mut connect(kept));
     drop((queued, established));
     balancer.wait_idle(SOON);

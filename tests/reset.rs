@@ -80,7 +80,7 @@ fn a_reset_of_either_side_reaches_the_other_at_once() {
     }
     assert_eq!(ended, 2 * CASES.len());
     balancer.wait_idle(SOON);
-    assert_eq!(balancer.process.sockets_in(TcpState::CloseWait, None), 0);
+    balancer.wait_no_close_wait();
     assert_eq!(balancer.process.sockets_in(TcpState::Established, Some(front)), 0);
 }
 

@@ -12,10 +12,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::config::Config;
-use super::log::Log;
+use super::log::{self, Log};
 use super::metrics::{HttpClient, Metrics};
 use super::port::free_addr;
-use super::process::Process;
+use super::process::{Process, TcpState};
 use super::wait::{SOON, wait_for, wait_until};
 
 /// A running `evenkeel run`, killed when dropped; its log is shown when the test fails.
@@ -141,6 +141,14 @@ impl Balancer {
         });
     }
 
+    /// Waits until no socket of the process has been ended by its peer and left open.
+    ///
+    /// Waits, because the connections of scrapes are among them for a moment.
+    #[track_caller]
+    pub fn wait_no_close_wait(&self) {
+        wait_until("no socket is in CLOSE-WAIT", SOON, || self.process.sockets_in(TcpState::CloseWait, None) == 0);
+    }
+
     /// Writes `config`, sends SIGHUP and waits for the outcome.
     #[track_caller]
     pub fn reload(&self, config: &Config) -> Reload {
@@ -207,9 +215,8 @@ impl Drop for Balancer {
         let _status = self.child.wait();
         let crashed = ended.and_then(|status| status.signal());
         if thread::panicking() {
-            let access = self.log.sessions().len();
-            eprintln!("--- log of the balancer ({access} sessions recorded, ended by signal {crashed:?}) ---");
-            eprintln!("{}", tail(&self.log.text()));
+            eprintln!("--- the balancer (ended by signal {crashed:?}) wrote ---");
+            eprintln!("{}", shortened(&self.log.text()));
         }
     }
 }
@@ -226,11 +233,13 @@ fn write_atomically(file: &Path, text: &str) {
     fs::rename(&next, file).expect("our own directory");
 }
 
-/// The end of a long log is what explains a failure.
-fn tail(text: &str) -> String {
-    const LINES: usize = 60;
-    let skipped = text.lines().count().saturating_sub(LINES);
-    text.lines().skip(skipped).collect::<Vec<_>>().join("\n")
+/// The log with only the last records of sessions, which are many and mostly like each other.
+fn shortened(text: &str) -> String {
+    const SESSIONS: usize = 10;
+    let (sessions, events): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(log::ACCESS));
+    let skipped = sessions.len().saturating_sub(SESSIONS);
+    let shown: Vec<&str> = events.into_iter().chain(sessions.into_iter().skip(skipped)).collect();
+    format!("{}\n--- and {skipped} records of sessions before these", shown.join("\n"))
 }
 
 /// A counter as an index.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::wait::{SOON, wait_for};
 
 /// The target of the records of sessions.
-const ACCESS: &str = "evenkeel::access";
+pub const ACCESS: &str = "evenkeel::access";
 
 /// The file that stderr goes to.
 #[derive(Debug)]

@@ -36,27 +36,31 @@ pub fn connect_from(last: u8, addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Connects with a receive buffer so small that a peer who sends much stalls soon.
+/// Connects with buffers so small that who sends much stalls soon.
 #[track_caller]
 pub fn connect_narrow(addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(NARROW).expect("a size that the kernel grants");
+    let socket = narrow_socket();
     socket.connect(&addr.into()).unwrap_or_else(|error| panic!("connecting to {addr}: {error}"));
     let stream = TcpStream::from(socket);
     be_patient(&stream).expect("a timeout that is not zero");
     stream
 }
 
-/// The receive buffer of peers that are to stall.
-const NARROW: usize = 32 * 1024;
-
-/// A listener whose connections have the receive buffer of [`connect_narrow`].
+/// A listener whose connections have the buffers of [`connect_narrow`].
 pub fn listen_narrow() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(NARROW).expect("a size that the kernel grants");
+    let socket = narrow_socket();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a loopback address");
     socket.listen(1024).expect("a bound socket listens");
     socket.into()
+}
+
+fn narrow_socket() -> Socket {
+    /// Each way; far below what the kernel's tuning would arrive at.
+    const NARROW: usize = 32 * 1024;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(NARROW).expect("a size that the kernel grants");
+    socket.set_send_buffer_size(NARROW).expect("a size that the kernel grants");
+    socket
 }
 
 /// A listener on a free port of 127.0.0.1.
@@ -123,20 +127,22 @@ pub fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
-/// Asserts that the connection was accepted and then reset without a byte: how the balancer refuses.
+/// Asserts that a client of `addr` is reset before it gets a byte: how the balancer refuses.
 #[track_caller]
-pub fn assert_refused(mut stream: TcpStream) {
-    match stream.read(&mut [0; 1]) {
+pub fn assert_refused(addr: SocketAddr) {
+    // The reset can overtake the return of connect.
+    match try_connect(addr).and_then(|mut stream| stream.read(&mut [0; 1])) {
         Err(error) if is_reset(&error) => {}
         other => panic!("expected a reset, got {other:?}"),
     }
 }
 
-/// Asserts that nothing listens at `addr` any more.
+/// Waits until nothing listens at `addr` any more.
 #[track_caller]
-pub fn assert_closed(addr: SocketAddr) {
-    let error = TcpStream::connect_timeout(&addr, PATIENCE).expect_err("somebody still listens");
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{error}");
+pub fn wait_closed(addr: SocketAddr) {
+    wait_until("connecting is refused", SOON, || {
+        try_connect(addr).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    });
 }
 
 /// Sends `bytes` and expects them back.
