@@ -3,8 +3,8 @@
 //! Lowering never stops at a problem. It reports to [`Problems`], goes on with a usable value, and only the end of it
 //! all decides whether there is a configuration.
 
+use std::collections::HashSet;
 use std::fmt;
-use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use toml::de::DeTable;
@@ -125,14 +125,14 @@ impl Problem {
         let line = Line::of(text, self.place);
         let mut group = Level::ERROR.primary_title(&*self.message).element(
             Snippet::source(line.text)
-                .line_start(line.number)
+                .line_start(line.number())
                 .path(origin)
                 .annotation(AnnotationKind::Primary.span(line.columns())),
         );
         if let Some((place, label)) = &self.related {
             let line = Line::of(text, *place);
             let mark = AnnotationKind::Context.span(line.columns()).label(&**label);
-            group = group.element(Snippet::source(line.text).line_start(line.number).path(origin).annotation(mark));
+            group = group.element(Snippet::source(line.text).line_start(line.number()).path(origin).annotation(mark));
         }
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(&**help));
@@ -161,26 +161,39 @@ impl Problems {
     /// After an unclosed bracket the parser stumbles over lines that are perfectly sound; so of all lines but the
     /// first only those count that are wrong by themselves.
     pub(super) fn report_syntax(&mut self, text: &str, document: &DeTable<'_>, mut errors: Vec<toml::de::Error>) {
-        let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
-        errors.sort_by_key(start);
-        let mut last_line = None;
+        // An error at the end of the file is one on its last line.
+        let end = text.trim_end().len();
+        let place = |error: &toml::de::Error| {
+            error
+                .span()
+                .map_or(Place { start: end, end }, |span| Place { start: span.start.min(end), end: span.end.min(end) })
+        };
+        errors.sort_by_key(place);
+        let mut last_line: Option<Line<'_>> = None;
         for error in errors {
-            let place = Place::from(error.span().unwrap_or(text.len()..text.len()));
-            let line = Line::of(text, place);
-            let is_consequence = last_line.is_some() && DeTable::parse(line.text).is_ok();
-            if last_line == Some(line.number) || is_consequence {
+            let place = place(&error);
+            if last_line.as_ref().is_some_and(|line| line.reaches(place)) {
                 continue;
             }
-            last_line = Some(line.number);
-            let scalar = lone_scalar(document, place);
-            if error.message() != DUPLICATE_KEY && scalar.is_none() {
-                self.doubtful_from.get_or_insert(place.start);
+            let line = Line::of(text, place);
+            let is_consequence = last_line.is_some() && DeTable::parse(line.text).is_ok();
+            last_line = Some(line);
+            if !is_consequence {
+                self.report_syntax_error(text, document, place, error.message());
             }
-            // A value that must not be followed by anything is said to be followed by "expected nothing".
-            let message = error.message().trim_end_matches(", expected nothing");
-            let help = scalar.and_then(|span| quotes_help(&text[span]));
-            self.found.push(Problem { nature: Nature::Syntax, help, ..Problem::new(place, message) });
         }
+    }
+
+    fn report_syntax_error(&mut self, text: &str, document: &DeTable<'_>, place: Place, message: &str) {
+        // Once the structure is in doubt, so is which value this is.
+        let scalar = if self.doubtful_from.is_some() { None } else { lone_scalar(document, place) };
+        if scalar.is_none() && message != DUPLICATE_KEY {
+            self.doubtful_from.get_or_insert(place.start);
+        }
+        // A value that must not be followed by anything is said to be followed by "expected nothing".
+        let message = message.trim_end_matches(", expected nothing");
+        let help = scalar.and_then(|span| quotes_help(&text[span]));
+        self.found.push(Problem { nature: Nature::Syntax, help, ..Problem::new(place, message) });
     }
 
     /// Nothing, if nothing was found; otherwise what is to be shown.
@@ -199,9 +212,8 @@ impl Problems {
     /// Where the text is not TOML, what is missing may be there, what follows may belong elsewhere, and the value on
     /// the line at fault is not the author's.
     fn drop_consequences_of_syntax_errors(&mut self, text: &str) {
-        let is_syntax = |problem: &Problem| problem.nature == Nature::Syntax;
-        let faulty_lines: Vec<Range<usize>> =
-            self.found.iter().filter(|p| is_syntax(p)).map(|p| Line::of(text, p.place).bytes()).collect();
+        let syntax = self.found.iter().filter(|problem| problem.nature == Nature::Syntax);
+        let faulty_lines: HashSet<usize> = syntax.map(|problem| Line::of(text, problem.place).start).collect();
         if faulty_lines.is_empty() {
             return;
         }
@@ -210,8 +222,7 @@ impl Problems {
             Nature::Syntax => true,
             Nature::Absence => false,
             Nature::Content => {
-                let start = problem.place.start;
-                start < doubtful_from && !faulty_lines.iter().any(|line| line.contains(&start))
+                problem.place.start < doubtful_from && !faulty_lines.contains(&Line::of(text, problem.place).start)
             }
         });
     }
@@ -227,7 +238,7 @@ fn diagnose(problem: Problem, origin: &str, text: &str, document: &DeTable<'_>) 
     let line = Line::of(text, problem.place);
     let key = if problem.nature == Nature::Syntax { None } else { key_path(document, problem.place) };
     Diagnostic {
-        line: line.number,
+        line: line.number(),
         column: line.column(),
         key,
         rendered: problem.render(origin, text),

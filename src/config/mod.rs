@@ -66,7 +66,7 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Exists in [`Config::pools`].
     pub pool: PoolName,
-    /// Sessions of this listener; over it a client is refused at once.
+    /// Sessions of this listener, not above those of the process; over it a client is refused at once.
     pub max_connections: NonZeroU32,
     /// A session without a byte either way for this long is closed.
     pub idle_timeout: Duration,

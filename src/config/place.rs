@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// A stretch of the text, in bytes.
@@ -28,11 +29,11 @@ impl Place {
 /// The line on which a place starts.
 #[derive(Debug)]
 pub(super) struct Line<'t> {
-    /// From 1.
-    pub(super) number: usize,
     /// Without its end.
     pub(super) text: &'t str,
-    start: usize,
+    /// Where it starts in the whole text, in bytes.
+    pub(super) start: usize,
+    whole: &'t str,
     mark: Range<usize>,
 }
 
@@ -45,12 +46,12 @@ impl<'t> Line<'t> {
         let end = text[from..].find('\n').map_or(text.len(), |newline| from + newline);
         let line = text[start..end].trim_end_matches('\r');
         let mark_end = floor_char_boundary(text, place.end.clamp(from, start + line.len().max(from - start)));
-        Self {
-            number: text[..start].matches('\n').count() + 1,
-            text: line,
-            start,
-            mark: from - start..mark_end - start,
-        }
+        Self { text: line, start, whole: text, mark: from - start..mark_end - start }
+    }
+
+    /// From 1.
+    pub(super) fn number(&self) -> usize {
+        self.whole[..self.start].matches('\n').count() + 1
     }
 
     /// In characters, from 1.
@@ -58,14 +59,14 @@ impl<'t> Line<'t> {
         self.text[..self.mark.start.min(self.text.len())].chars().count() + 1
     }
 
+    /// Whether `place`, which is not before this line, starts on it.
+    pub(super) fn reaches(&self, place: Place) -> bool {
+        place.start <= self.start + self.text.len()
+    }
+
     /// The part of the place that is on this line, in bytes from the start of the line.
     pub(super) fn columns(&self) -> Range<usize> {
         self.mark.clone()
-    }
-
-    /// The line as a stretch of the text, its end included.
-    pub(super) fn bytes(&self) -> Range<usize> {
-        self.start..self.start + self.text.len() + 1
     }
 }
 
@@ -76,26 +77,45 @@ fn floor_char_boundary(text: &str, mut index: usize) -> usize {
     index
 }
 
+/// A step from a table or a list to what is in it.
+#[derive(Clone, Copy)]
+enum Step<'d> {
+    Key(&'d str),
+    Index(usize),
+}
+
 /// The innermost key at `place`, from the top of the file: `pools.pg.backends[2].weight`.
 pub(super) fn key_path(document: &DeTable<'_>, place: Place) -> Option<String> {
     if place.start == place.end {
         return None;
     }
-    let mut innermost = None;
-    visit(document, "", &mut |path, span, _| {
+    let mut innermost: Option<(usize, String)> = None;
+    visit(document, &mut Vec::new(), &mut |steps, span, _| {
         let is_deeper = innermost.as_ref().is_none_or(|(start, _)| *start <= span.start);
         if is_deeper && place.lies_in(&span) {
-            innermost = Some((span.start, path.to_owned()));
+            innermost = Some((span.start, join(steps)));
         }
     });
     innermost.map(|(_, path)| path)
+}
+
+fn join(steps: &[Step<'_>]) -> String {
+    let mut path = String::new();
+    for step in steps {
+        match step {
+            Step::Index(index) => path.push_str(&format!("[{index}]")),
+            Step::Key(key) if path.is_empty() => path.push_str(key),
+            Step::Key(key) => path.extend([".", key]),
+        }
+    }
+    path
 }
 
 /// The single value that `place` is in, if it is in no bracket: whatever is wrong with it ends with it.
 pub(super) fn lone_scalar(document: &DeTable<'_>, place: Place) -> Option<Range<usize>> {
     let mut scalar = None;
     let mut is_in_brackets = false;
-    visit(document, "", &mut |_, span, value| match value {
+    visit(document, &mut Vec::new(), &mut |_, span, value| match value {
         Some(DeValue::Array(_) | DeValue::Table(_)) => is_in_brackets |= place.lies_in(&span),
         Some(_) if place.lies_in(&span) => scalar = Some(span),
         _ => {}
@@ -103,27 +123,33 @@ pub(super) fn lone_scalar(document: &DeTable<'_>, place: Place) -> Option<Range<
     scalar.filter(|_| !is_in_brackets)
 }
 
-/// Calls `seen` with the path and the span of every key (without a value) and of every value.
-fn visit(table: &DeTable<'_>, path: &str, seen: &mut impl FnMut(&str, Range<usize>, Option<&DeValue<'_>>)) {
+/// Calls `seen` with the way to and the span of every key (without a value) and of every value.
+fn visit<'d>(
+    table: &'d DeTable<'_>,
+    steps: &mut Vec<Step<'d>>,
+    seen: &mut impl FnMut(&[Step<'d>], Range<usize>, Option<&DeValue<'_>>),
+) {
     for (key, value) in table {
-        let separator = if path.is_empty() { "" } else { "." };
-        let path = format!("{path}{separator}{}", key.get_ref());
-        seen(&path, key.span(), None);
-        visit_value(value, &path, seen);
+        steps.push(Step::Key(key.get_ref()));
+        seen(steps, key.span(), None);
+        visit_value(value, steps, seen);
+        steps.pop();
     }
 }
 
-fn visit_value(
-    value: &toml::Spanned<DeValue<'_>>,
-    path: &str,
-    seen: &mut impl FnMut(&str, Range<usize>, Option<&DeValue<'_>>),
+fn visit_value<'d>(
+    value: &'d Spanned<DeValue<'_>>,
+    steps: &mut Vec<Step<'d>>,
+    seen: &mut impl FnMut(&[Step<'d>], Range<usize>, Option<&DeValue<'_>>),
 ) {
-    seen(path, value.span(), Some(value.get_ref()));
+    seen(steps, value.span(), Some(value.get_ref()));
     match value.get_ref() {
-        DeValue::Table(table) => visit(table, path, seen),
+        DeValue::Table(table) => visit(table, steps, seen),
         DeValue::Array(elements) => {
             for (index, element) in elements.iter().enumerate() {
-                visit_value(element, &format!("{path}[{index}]"), seen);
+                steps.push(Step::Index(index));
+                visit_value(element, steps, seen);
+                steps.pop();
             }
         }
         _ => {}
@@ -138,7 +164,7 @@ mod tests {
     fn a_place_behind_the_end_is_on_the_last_line() {
         let text = "a = [\n  1,\n\n";
         let line = Line::of(text, Place { start: text.len(), end: text.len() });
-        assert_eq!((line.number, line.column(), line.text), (2, 5, "  1,"));
+        assert_eq!((line.number(), line.column(), line.text), (2, 5, "  1,"));
     }
 
     #[test]
@@ -146,7 +172,7 @@ mod tests {
         let text = "# é\r\nname = \"é\" # x\r\n";
         let start = text.find('x').expect("is there");
         let line = Line::of(text, Place { start, end: start + 1 });
-        assert_eq!((line.number, line.column(), line.text), (2, 14, "name = \"é\" # x"));
+        assert_eq!((line.number(), line.column(), line.text), (2, 14, "name = \"é\" # x"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reading TOML into typed tables, without stopping at a mistake.
 //!
-//! serde gives up at the first key it does not know. Here [`table!`] declares a table by its keys, one line each, and
+//! serde gives up at the first key it does not know. Here `tables!` declares tables by their keys, one line each, and
 //! reading it reports *every* unknown key and *every* value of a wrong type. What a value means is none of this
 //! file's business; it only knows shapes.
 

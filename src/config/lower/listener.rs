@@ -29,7 +29,8 @@ struct Claim {
 
 impl Lowering<'_> {
     pub(super) fn listeners(&mut self, file: &File) -> BTreeMap<ListenerName, Listener> {
-        if file.listeners.is_absent() || file.listeners.given().is_some_and(|listeners| listeners.value.0.is_empty()) {
+        let is_empty = file.listeners.given().is_some_and(|listeners| listeners.value.0.is_empty());
+        if is_empty || file.listeners.is_absent() {
             let message = "there is no listener: nothing would be served";
             let help = "add [listeners.NAME] with `bind` and `pool`";
             self.problems.report(Problem::missing(Place::default(), message).help(help));
