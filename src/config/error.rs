@@ -192,7 +192,7 @@ impl Problems {
         }
         // A value that must not be followed by anything is said to be followed by "expected nothing".
         let message = message.trim_end_matches(", expected nothing");
-        let help = scalar.and_then(|span| quotes_help(&text[span]));
+        let help = scalar.and_then(|span| text.get(span)).and_then(quotes_help);
         self.found.push(Problem { nature: Nature::Syntax, help, ..Problem::new(place, message) });
     }
 
