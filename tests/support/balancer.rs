@@ -235,7 +235,7 @@ fn write_atomically(file: &Path, text: &str) {
 
 /// The log with only the last records of sessions, which are many and mostly like each other.
 fn shortened(text: &str) -> String {
-    const SESSIONS: usize = 10;
+    const SESSIONS: usize = 5;
     let (sessions, events): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.contains(log::ACCESS));
     let skipped = sessions.len().saturating_sub(SESSIONS);
     let shown: Vec<&str> = events.into_iter().chain(sessions.into_iter().skip(skipped)).collect();

@@ -121,13 +121,30 @@ impl Response {
     /// The answer, once all of it is there.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let mut lines = head.lines();
-        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        let length = lines.find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
+        let (head, rest) = text.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let length = head.lines().filter_map(|line| line.split_once(": ")).find_map(|(name, value)| {
             name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().ok())?
-        })?;
-        (body.len() >= length).then(|| Self { status, body: body.to_owned() })
+        });
+        let body = match length {
+            Some(length) => rest.get(..length)?.to_owned(),
+            None => unchunk(rest)?,
+        };
+        Some(Self { status, body })
+    }
+}
+
+/// The body out of its chunks, once the last one is there.
+fn unchunk(mut text: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (length, rest) = text.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(body);
+        }
+        body.push_str(rest.get(..length)?);
+        // The chunk is closed by a line end of its own.
+        text = rest.get(length + 2..)?;
     }
 }
