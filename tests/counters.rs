@@ -6,7 +6,7 @@ mod support;
 
 use std::env;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ use support::backend::{Backend, Behaviour, Command};
 use support::balancer::Balancer;
 use support::config::Config;
 use support::port::free_addr;
-use support::process::TcpState;
-use support::socket::{echo, end, is_reset, reset, try_connect};
+use support::socket::{echo, is_reset, reset, try_connect};
 use support::wait::{SOON, wait_until};
 
 const DEFAULT_SESSIONS: u64 = 20_000;
@@ -48,7 +47,7 @@ fn random_faults_leave_nothing_behind() {
 
     run(front, seed, WARM_UP);
     balancer.wait_idle(SOON);
-    let baseline = settled_sockets(&balancer);
+    let baseline = balancer.settled_descriptors().sockets;
     run(front, !seed, sessions);
     balancer.wait_idle(SOON);
 
@@ -100,7 +99,7 @@ fn misbehave(mut stream: TcpStream, rng: &mut Rng) -> io::Result<()> {
             return Ok(());
         }
         // Ends with nothing said.
-        2 => end(&stream),
+        2 => stream.shutdown(Shutdown::Write)?,
         3 => {
             stream.write_all(&[Command::Reset as u8])?;
         }
@@ -124,7 +123,7 @@ fn misbehave(mut stream: TcpStream, rng: &mut Rng) -> io::Result<()> {
                 reset(&stream);
                 return Ok(());
             }
-            end(&stream);
+            stream.shutdown(Shutdown::Write)?;
         }
     }
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -136,14 +135,4 @@ fn misbehave(mut stream: TcpStream, rng: &mut Rng) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Sockets now open, the one of the last scrape excepted.
-fn settled_sockets(balancer: &Balancer) -> usize {
-    let admin = balancer.admin();
-    wait_until("no scrape is open", SOON, || {
-        balancer.process.sockets_in(TcpState::Established, Some(admin)) == 0
-            && balancer.process.sockets_in(TcpState::CloseWait, None) == 0
-    });
-    balancer.process.descriptors().sockets
 }

@@ -78,7 +78,7 @@ fn a_refused_reload_leaves_nothing_bound() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let config = || Config::new().listener("main", front, "main", "").pool("main", &[back.addr()], "");
     let balancer = Balancer::start(&config());
-    let before = balancer.process.descriptors().sockets;
+    let before = balancer.settled_descriptors().sockets;
     // The first of the two can be bound, the second cannot.
     let fresh = free_addr();
     let half = config().listener("a", fresh, "main", "").listener(
@@ -107,6 +107,19 @@ fn a_removed_listener_serves_who_had_reached_it() {
     assert_echo(&mut connect(kept));
     drop((queued, established));
     balancer.wait_idle(SOON);
+}
+
+#[test]
+fn a_removed_listener_can_come_back_at_once() {
+    let (kept, moving, back) = (free_addr(), free_addr(), Backend::start(Behaviour::Echo));
+    let without = || Config::new().listener("kept", kept, "main", "").pool("main", &[back.addr()], "");
+    let with = || without().listener("moving", moving, "main", "");
+    let balancer = Balancer::start(&with());
+    for _ in 0..5 {
+        balancer.reload_done(&without());
+        balancer.reload_done(&with());
+        assert_echo(&mut connect(moving));
+    }
 }
 
 #[test]

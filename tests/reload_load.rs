@@ -17,7 +17,7 @@ use support::config::Config;
 use support::port::free_addr;
 use support::process::Descriptors;
 use support::socket::{assert_echo, connect, echo, end, try_connect};
-use support::wait::{SOON, wait_until};
+use support::wait::{SOON, hold_for, wait_until};
 
 /// Clients that connect, exchange once and leave; and clients that stay and exchange all the time.
 const SHORT: usize = 4;
@@ -94,15 +94,16 @@ fn a_thousand_sighups_grow_nothing() {
     assert_echo(&mut held);
 }
 
-/// The descriptors once the connection of the last scrape is closed and probes are between two rounds.
+/// The fewest descriptors in a while: without those of probes, which come and go, and of retired listeners, which stay
+/// a moment longer.
 fn settled(balancer: &Balancer) -> Descriptors {
-    let mut fewest = balancer.process.descriptors();
-    support::wait::hold_for("it settles", Duration::from_millis(300), || {
+    let mut fewest = balancer.settled_descriptors();
+    hold_for("there are descriptors", Duration::from_secs(1), || {
         let now = balancer.process.descriptors();
         if now.total < fewest.total {
             fewest = now;
         }
-        true
+        now.total > 0
     });
     fewest
 }

@@ -15,7 +15,7 @@ use super::config::Config;
 use super::log::{self, Log};
 use super::metrics::{HttpClient, Metrics};
 use super::port::free_addr;
-use super::process::{Process, TcpState};
+use super::process::{Descriptors, Process, TcpState};
 use super::wait::{SOON, wait_for, wait_until};
 
 /// A running `evenkeel run`, killed when dropped; its log is shown when the test fails.
@@ -141,6 +141,16 @@ impl Balancer {
         });
     }
 
+    /// The open descriptors once no connection of a scrape is among them any more.
+    #[track_caller]
+    pub fn settled_descriptors(&self) -> Descriptors {
+        wait_until("no scrape is open", SOON, || {
+            self.process.sockets_in(TcpState::Established, Some(self.admin)) == 0
+                && self.process.sockets_in(TcpState::CloseWait, None) == 0
+        });
+        self.process.descriptors()
+    }
+
     /// Waits until no socket of the process has been ended by its peer and left open.
     ///
     /// Waits, because the connections of scrapes are among them for a moment.
@@ -192,7 +202,7 @@ impl Balancer {
         let earlier = if message == "reloaded" { done } else { refused };
         let record = wait_for("the log says what became of the reload", SOON, || {
             let events = self.log.events().into_iter();
-            events.filter(|record| record.message() == message).nth(whole(earlier))
+            events.filter(|record| record.message().starts_with(message)).nth(whole(earlier))
         });
         match message {
             "reloaded" => Reload::Done { changes: record.text("changes").to_owned() },
