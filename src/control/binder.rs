@@ -24,7 +24,7 @@ pub struct Binder {
     workers: usize,
     next_id: u64,
     bound: BTreeMap<BindAddr, Bound>,
-    retired: HashMap<BindId, (Instant, Arc<ListenerView>)>,
+    retired: HashMap<BindId, Retired>,
 }
 
 /// A bound address.
@@ -34,6 +34,15 @@ pub struct Bound {
     pub id: BindId,
     /// Where it really is: the port that the kernel chose for port 0.
     pub addr: BindAddr,
+}
+
+/// An address that workers are giving up.
+#[derive(Debug)]
+struct Retired {
+    since: Instant,
+    addr: BindAddr,
+    /// Which listener answered on it.
+    view: Arc<ListenerView>,
 }
 
 /// What a reload changes about addresses; nothing has happened to the old ones yet.
@@ -65,9 +74,12 @@ impl Binder {
     /// # Errors
     /// An address that cannot be bound; nothing has changed then.
     pub fn prepare(&mut self, config: &Config) -> Result<Change, BindError> {
+        let now = Instant::now();
+        self.retired.retain(|_, retired| now.duration_since(retired.since) < REMEMBERED);
         let mut change = Change::default();
         for (listener, addr) in addresses(config).filter(|(_, addr)| !self.bound.contains_key(addr)) {
-            let own = self.bound.keys().chain(change.added.iter().map(|(addr, ..)| addr));
+            let added = change.added.iter().map(|(addr, ..)| addr);
+            let own = self.bound.keys().chain(self.retired.values().map(|retired| &retired.addr)).chain(added);
             let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
             let sockets = self.bind(addr, is_alone).map_err(|source| BindError {
                 listener: listener.clone(),
@@ -85,7 +97,8 @@ impl Binder {
 
     /// One socket per worker; a unix socket cannot be shared, so the first worker accepts for all.
     ///
-    /// An address that has its port for itself must be unused. A wildcard and a specific address of ours may share one.
+    /// An address that has its port for itself must be unused. Ours may share one: a wildcard and a specific address, or
+    /// one that comes back while its old sockets retire.
     fn bind(&self, addr: &BindAddr, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
         match addr {
             BindAddr::Inet(addr) => {
@@ -104,14 +117,13 @@ impl Binder {
         change: Change,
         view_of: impl Fn(BindId) -> Option<Arc<ListenerView>>,
     ) -> (Vec<(BindId, Vec<OwnedFd>)>, Vec<BindId>) {
-        let now = Instant::now();
-        self.retired.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+        let since = Instant::now();
         let mut retire = Vec::new();
         for addr in change.removed {
             let Some(bound) = self.bound.remove(&addr) else { continue };
             unlink(&addr);
             if let Some(view) = view_of(bound.id) {
-                self.retired.insert(bound.id, (now, view));
+                self.retired.insert(bound.id, Retired { since, addr, view });
             }
             retire.push(bound.id);
         }
@@ -130,7 +142,7 @@ impl Binder {
 
     /// Addresses on which the kernel may still have connections for listeners that are gone.
     pub fn retired(&self) -> impl Iterator<Item = (BindId, &Arc<ListenerView>)> {
-        self.retired.iter().map(|(id, (_, view))| (*id, view))
+        self.retired.iter().map(|(id, retired)| (*id, &retired.view))
     }
 
     /// Removes the files of all unix sockets.

@@ -73,7 +73,7 @@ impl Control {
             }
             Err(error) => {
                 self.registry.count_reload(ReloadResult::Refused);
-                tracing::error!(%error, "reload refused, nothing has changed");
+                tracing::error!(%error, "reload refused");
             }
         }
         notify(&[NotifyState::Ready]);

@@ -18,8 +18,9 @@ use tokio::time::{sleep, timeout};
 use crate::metrics::reason::RefuseReason;
 use crate::pool::listener::Permit;
 use crate::pool::snapshot::{BindId, ListenerView};
+use crate::sys::clock::Tick;
+use crate::sys::readiness;
 use crate::sys::socket::{self, Peer};
-use crate::sys::{log_limit::LogLimit, readiness};
 use crate::tcp::Admitted;
 use crate::worker::local::Local;
 
@@ -38,7 +39,6 @@ pub struct Acceptor {
     local: Rc<Local>,
     bind: BindId,
     socket: AsyncFd<OwnedFd>,
-    complaints: LogLimit,
 }
 
 /// What a batch of accepts ended with.
@@ -58,7 +58,7 @@ impl Acceptor {
     /// The kernel has no room for another watch.
     pub fn new(local: Rc<Local>, bind: BindId, socket: OwnedFd) -> io::Result<Self> {
         let socket = readiness::watch(socket, Interest::READABLE)?;
-        Ok(Self { local, bind, socket, complaints: LogLimit::default() })
+        Ok(Self { local, bind, socket })
     }
 
     /// Accepts until `retired` is signalled or dropped, then serves what the kernel has queued and closes.
@@ -98,7 +98,7 @@ impl Acceptor {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Drained,
                 Err(error) if socket::is_of_the_peer(&error) => {}
                 Err(error) => {
-                    if let Some(suppressed) = self.complaints.allow(Instant::now()) {
+                    if let Some(suppressed) = self.local.registry.exhaustion.allow(Tick::now()) {
                         tracing::warn!(%error, suppressed, "accepting rests, out of resources");
                     }
                     return Batch::Exhausted;
@@ -141,7 +141,7 @@ impl Acceptor {
     fn refuse(&self, fd: &OwnedFd, view: &ListenerView, reason: RefuseReason) {
         socket::reset_on_close(fd);
         view.state.stats.at(self.local.id).refused.at(reason.index()).add(1);
-        if let Some(suppressed) = self.complaints.allow(Instant::now()) {
+        if let Some(suppressed) = self.local.registry.refusals.allow(Tick::now()) {
             let listener = view.state.name.as_str();
             tracing::warn!(listener, reason = reason.label(), suppressed, "connection refused");
         }

@@ -12,6 +12,7 @@ use crate::metrics::stats::WorkerStats;
 use crate::pool::backend::{BackendKey, BackendState};
 use crate::pool::health::Status;
 use crate::pool::listener::{Admission, ListenerState};
+use crate::sys::log_limit::LogLimit;
 
 /// The states of all listeners and backends, those included that a reload removed and that still have sessions.
 #[derive(Debug)]
@@ -20,6 +21,10 @@ pub struct Registry {
     pub workers: PerWorker<WorkerStats>,
     /// Sessions of the whole process.
     pub admission: Arc<Admission>,
+    /// For complaints about clients over a limit.
+    pub refusals: LogLimit,
+    /// For complaints about lack of descriptors or memory.
+    pub exhaustion: LogLimit,
     /// Reloads that took effect.
     pub reloads_done: AtomicU64,
     /// Reloads that changed nothing because something was wrong.
@@ -40,6 +45,8 @@ impl Registry {
         Self {
             workers: PerWorker::new(workers),
             admission: Arc::default(),
+            refusals: LogLimit::default(),
+            exhaustion: LogLimit::default(),
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             worker_count: workers,

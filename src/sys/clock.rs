@@ -17,6 +17,11 @@ impl Tick {
         Self(seconds * 1_000 + millis)
     }
 
+    /// Milliseconds since an unspecified moment.
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
     /// The time since `earlier`; zero if that is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -218,13 +218,14 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(received)
 }
 
-/// Whether the stream has ended with nothing left to read; nothing is taken from it.
+/// The next byte that will be read, or `None` at the end of the stream; nothing is taken from it.
 ///
 /// # Errors
-/// Whatever the kernel says; `WouldBlock` when it goes on and nothing has arrived.
-pub fn is_at_end(socket: impl AsFd) -> io::Result<bool> {
-    let (received, _) = recv(socket, &mut [0; 1], RecvFlags::PEEK)?;
-    Ok(received == 0)
+/// Whatever the kernel says; `WouldBlock` when nothing has arrived.
+pub fn peek(socket: impl AsFd) -> io::Result<Option<u8>> {
+    let mut next = [0; 1];
+    let (received, _) = recv(socket, &mut next, RecvFlags::PEEK)?;
+    Ok((received > 0).then_some(next[0]))
 }
 
 /// Sends what fits; a peer that is gone is an error and never a signal.

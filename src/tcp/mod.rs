@@ -76,9 +76,6 @@ async fn converse(
     client: &Socket,
     outcome: &mut Outcome,
 ) -> CloseReason {
-    #[cfg(feature = "faults")]
-    fault::panic_if_asked(&view.state.name, client).await;
-
     let entry = local.sessions.enter(view.config.idle_timeout);
     let key = client_key(peer, view.pool.config.policy);
     let upstream = match connect::connect(&view.pool, key, client, local.id, outcome).await {
@@ -90,7 +87,7 @@ async fn converse(
     let relay = Relay {
         local,
         entry: &entry,
-        limits: &view.config,
+        listener: view,
         client,
         backend: &upstream.socket,
         stats: state.stats.at(local.id),

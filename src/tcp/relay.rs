@@ -13,9 +13,9 @@ use std::time::Instant;
 use super::direction::{Broken, Direction, Waiting};
 use super::outcome::Outcome;
 use super::socket::Socket;
-use crate::config;
 use crate::metrics::reason::{CloseReason, Side};
 use crate::metrics::stats::BackendStats;
+use crate::pool::snapshot::ListenerView;
 use crate::sys::tcp_info::Answer;
 use crate::worker::local::Local;
 use crate::worker::sessions::Entry;
@@ -24,7 +24,7 @@ use crate::worker::sessions::Entry;
 pub(super) struct Relay<'a> {
     pub(super) local: &'a Local,
     pub(super) entry: &'a Entry<'a>,
-    pub(super) limits: &'a config::Listener,
+    pub(super) listener: &'a ListenerView,
     pub(super) client: &'a Socket,
     pub(super) backend: &'a Socket,
     pub(super) stats: &'a BackendStats,
@@ -44,6 +44,8 @@ impl Relay<'_> {
         let mut client_broken = pin!(self.client.broken());
         let mut backend_broken = pin!(self.backend.broken());
         poll_fn(|cx| {
+            #[cfg(feature = "faults")]
+            super::fault::panic_if_asked(&self.listener.state.name, self.client);
             if let Some(order) = self.entry.poll_order(cx) {
                 return Poll::Ready(order);
             }
@@ -88,7 +90,7 @@ impl Relay<'_> {
             progress.half_closed = true;
             let is_client = progress.upstream.has_ended();
             outcome.first_to_end = Some(if is_client { Side::Downstream } else { Side::Upstream });
-            self.entry.limit(self.limits.half_close_timeout, CloseReason::HalfCloseTimeout);
+            self.entry.limit(self.listener.config.half_close_timeout, CloseReason::HalfCloseTimeout);
         }
     }
 

@@ -154,6 +154,14 @@ impl Socket {
         socket::take_error(self.fd.get_ref()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
+    /// The next byte that will be read, or `None` at the end of the stream; nothing is taken from it.
+    ///
+    /// # Errors
+    /// Whatever reading would say; `WouldBlock` when nothing has arrived.
+    pub fn next_byte(&self) -> io::Result<Option<u8>> {
+        socket::peek(self.fd.get_ref())
+    }
+
     /// Whether the peer still answers what we send it.
     pub fn answer(&self) -> Answer {
         tcp_info::answer(self.fd.get_ref())
@@ -171,9 +179,9 @@ impl Socket {
             self.unread.set(true);
             guard.clear_ready();
         }
-        match socket::is_at_end(self.fd.get_ref()) {
-            Ok(true) => tokio::time::sleep(grace).await,
-            Ok(false) => drop(self.broken().await),
+        match self.next_byte() {
+            Ok(None) => tokio::time::sleep(grace).await,
+            Ok(Some(_)) => drop(self.broken().await),
             Err(_) => {}
         }
     }
