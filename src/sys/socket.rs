@@ -47,7 +47,8 @@ pub fn listen_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    set_session_options(&socket)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -160,14 +161,15 @@ pub fn ignore_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
-/// Begins a TCP connection; it is established, or has failed, once the socket is writable.
+/// Begins a TCP connection; it is established, or has failed, once the socket is writable. It is not kept alive yet, see
+/// [`keep_alive`].
 ///
 /// # Errors
 /// What the kernel can say at once: no route, no ports, no descriptors.
 pub fn connect_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
-    set_session_options(&SockRef::from(&socket))?;
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
     match rustix::net::connect(&socket, &addr) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
@@ -184,10 +186,10 @@ pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// What both sides of a session are set to.
-fn set_session_options(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)
+/// Has the kernel probe the peer while the connection is silent. Unix sockets need none.
+pub fn keep_alive(socket: impl AsFd) {
+    // It only fails on what is not TCP.
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&KEEPALIVE);
 }
 
 /// The pending error of a socket, which reading clears.

@@ -15,6 +15,7 @@ use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
 use crate::pool::snapshot::{BackendView, PoolView};
 use crate::sys::socket;
+use crate::worker::sessions::{Entry, InVain};
 
 /// A client that ended its stream without a word has most likely closed the connection, but it may also be waiting for
 /// a backend that speaks first (`nc host port </dev/null`). A backend that answers within this time serves it.
@@ -35,6 +36,7 @@ pub(super) async fn connect<'a>(
     key: u64,
     client: &Socket,
     worker: WorkerId,
+    entry: &Entry<'_>,
     outcome: &mut Outcome,
 ) -> Result<Upstream<'a>, CloseReason> {
     let mut tried = Vec::new();
@@ -49,12 +51,7 @@ pub(super) async fn connect<'a>(
         outcome.tried.push(backend.state.clone());
 
         let began_at = Instant::now();
-        let attempt = tokio::select! {
-            biased;
-            attempt = attempt(&backend.endpoint, pool.config.connect_timeout) => attempt,
-            () = client.left(ABANDONED_GRACE) => return Err(CloseReason::ClientLeft),
-        };
-        match attempt {
+        match attempt(&backend.endpoint, pool.config.connect_timeout, client, entry).await? {
             Ok(socket) => {
                 let took = began_at.elapsed();
                 stats.sessions.add(1);
@@ -68,15 +65,31 @@ pub(super) async fn connect<'a>(
     Err(if tried.is_empty() { CloseReason::NoBackend } else { CloseReason::ConnectFailed })
 }
 
-/// One attempt at one backend.
-async fn attempt(endpoint: &Endpoint, timeout: Duration) -> io::Result<Socket> {
-    match endpoint {
-        Endpoint::Inet(addr) => {
-            let socket = Socket::new(socket::connect_tcp(*addr)?)?;
-            tokio::time::timeout(timeout, socket.established()).await??;
-            Ok(socket)
+/// One attempt at one backend; the outer error ends the session.
+async fn attempt(
+    endpoint: &Endpoint,
+    limit: Duration,
+    client: &Socket,
+    entry: &Entry<'_>,
+) -> Result<io::Result<Socket>, CloseReason> {
+    let begun = match endpoint {
+        Endpoint::Inet(addr) => socket::connect_tcp(*addr).and_then(Socket::new),
+        Endpoint::Unix(path) => return Ok(socket::connect_unix(path).and_then(Socket::new)),
+    };
+    let Ok(socket) = begun else { return Ok(begun) };
+    let established = async {
+        tokio::select! {
+            biased;
+            established = socket.established() => Some(established),
+            () = client.left(ABANDONED_GRACE) => None,
         }
-        Endpoint::Unix(path) => Socket::new(socket::connect_unix(path)?),
+    };
+    match entry.within(limit, established).await {
+        Ok(Some(Ok(()))) => Ok(Ok(socket)),
+        Ok(Some(Err(error))) => Ok(Err(error)),
+        Ok(None) => Err(CloseReason::ClientLeft),
+        Err(InVain::Expired) => Ok(Err(io::ErrorKind::TimedOut.into())),
+        Err(InVain::Ordered(reason)) => Err(reason),
     }
 }
 

@@ -30,7 +30,7 @@ const LARGE_READS_TO_ATTACH: u8 = 3;
 const SHORT_MOVES_TO_DETACH: u8 = 8;
 
 /// Bytes moved for one direction before other sessions get their turn: 40 us of work at 6 GB/s.
-const BUDGET: usize = 256 << 10;
+const BUDGET: usize = 1 << 20;
 
 /// One direction of a session.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ enum Source {
     /// It has ended; what is queued is still to be delivered.
     Ended,
     /// It has ended, all is delivered and the sink has been told.
-    Done,
+    PassedOn,
 }
 
 /// What a direction waits for.
@@ -70,8 +70,8 @@ pub(super) enum Waiting {
     ForSource,
     /// Room in the sink: the source is not being read.
     ForSink,
-    /// Nothing: it is done.
-    Done,
+    /// Nothing: the source has ended and all is delivered.
+    Nothing,
 }
 
 /// Which side of a direction broke.
@@ -98,6 +98,23 @@ impl Direction {
         self.source != Source::Open
     }
 
+    /// Tells the sink that the source has ended, unless something is still to be delivered: FIN.
+    pub(super) fn pass_on_end(&mut self, sink: &Socket) -> io::Result<()> {
+        if self.source == Source::Ended && self.is_flushed() {
+            self.tier = Tier::Copy(Bytes::new());
+            sink.finish()?;
+            self.source = Source::PassedOn;
+        }
+        Ok(())
+    }
+
+    fn is_flushed(&self) -> bool {
+        match &self.tier {
+            Tier::Copy(backlog) => backlog.is_empty(),
+            Tier::Splice(pipe) => pipe.queued() == 0,
+        }
+    }
+
     /// Moves what can be moved now; the task is woken when there is more to do.
     pub(super) fn pump(
         &mut self,
@@ -106,8 +123,8 @@ impl Direction {
         sink: &Socket,
         local: &Local,
     ) -> Result<Waiting, Broken> {
-        if self.source == Source::Done {
-            return Ok(Waiting::Done);
+        if self.source == Source::PassedOn {
+            return Ok(Waiting::Nothing);
         }
         let mut budget = BUDGET;
         loop {
@@ -115,10 +132,7 @@ impl Direction {
                 return Ok(Waiting::ForSink);
             }
             if self.source == Source::Ended {
-                self.tier = Tier::Copy(Bytes::new());
-                sink.finish().map_err(Broken::Sink)?;
-                self.source = Source::Done;
-                return Ok(Waiting::Done);
+                return Ok(Waiting::Nothing);
             }
             self.choose_tier(local);
             if budget == 0 {

@@ -76,14 +76,15 @@ async fn converse(
     client: &Socket,
     outcome: &mut Outcome,
 ) -> CloseReason {
-    let entry = local.sessions.enter(view.config.idle_timeout);
+    let entry = local.sessions.enter();
     let key = client_key(peer, view.pool.config.policy);
-    let upstream = match connect::connect(&view.pool, key, client, local.id, outcome).await {
+    let upstream = match connect::connect(&view.pool, key, client, local.id, &entry, outcome).await {
         Ok(upstream) => upstream,
         Err(reason) => return reason,
     };
     let state = &upstream.backend.state;
     entry.connected_to(state);
+    entry.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
     let relay = Relay {
         local,
         entry: &entry,

@@ -57,10 +57,14 @@ impl Relay<'_> {
             let waiting = progress.pump(cx, self);
             self.account(&mut progress, outcome);
             let (upstream, downstream) = match waiting {
-                Ok((Waiting::Done, Waiting::Done)) => return Poll::Ready(self.finished()),
+                // Closing both sockets tells both sides.
+                Ok((Waiting::Nothing, Waiting::Nothing)) => return Poll::Ready(self.finished()),
                 Ok(waiting) => waiting,
                 Err(reason) => return Poll::Ready(reason),
             };
+            if let Err(reason) = progress.pass_on_ends(self) {
+                return Poll::Ready(reason);
+            }
             if let Poll::Ready(error) = watch(cx, upstream, client_broken.as_mut()) {
                 return Poll::Ready(client_failed(&error));
             }
@@ -90,12 +94,16 @@ impl Relay<'_> {
             progress.half_closed = true;
             let is_client = progress.upstream.has_ended();
             outcome.first_to_end = Some(if is_client { Side::Downstream } else { Side::Upstream });
-            self.entry.limit(self.listener.config.half_close_timeout, CloseReason::HalfCloseTimeout);
+            self.entry.end_after(self.listener.config.half_close_timeout, CloseReason::HalfCloseTimeout);
         }
     }
 
     /// The reason to end if a peer has stopped answering. Looks again later while an answer is outstanding.
+    ///
+    /// Only a session that is silent needs keepalive, so short ones are spared its four system calls; accepted sockets
+    /// inherit it.
     fn look_after_peers(&self) -> Option<CloseReason> {
+        self.backend.keep_alive();
         let answers = [self.client.answer(), self.backend.answer()];
         match answers {
             [Answer::Lost, _] => return Some(CloseReason::ClientLost),
@@ -126,6 +134,12 @@ impl Progress {
             Broken::Sink(error) => client_failed(&error),
         })?;
         Ok((upstream, downstream))
+    }
+
+    /// Tells each side that the other has ended, once everything before that is delivered.
+    fn pass_on_ends(&mut self, relay: &Relay<'_>) -> Result<(), CloseReason> {
+        self.upstream.pass_on_end(relay.backend).map_err(|error| backend_failed(&error))?;
+        self.downstream.pass_on_end(relay.client).map_err(|error| client_failed(&error))
     }
 }
 

@@ -162,6 +162,11 @@ impl Socket {
         socket::peek(self.fd.get_ref())
     }
 
+    /// Has the kernel probe the peer while the connection is silent.
+    pub fn keep_alive(&self) {
+        socket::keep_alive(self.fd.get_ref());
+    }
+
     /// Whether the peer still answers what we send it.
     pub fn answer(&self) -> Answer {
         tcp_info::answer(self.fd.get_ref())

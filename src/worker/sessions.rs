@@ -4,9 +4,11 @@
 //! sweep sleeps until the earliest moment at which it could have something to do, so idle sessions cost no CPU.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use slab::Slab;
@@ -38,8 +40,8 @@ pub struct Ticket {
     key: Cell<usize>,
     progress: Cell<Tick>,
     limit: Cell<Duration>,
-    /// What an overdue session ends with.
-    overdue: Cell<CloseReason>,
+    overdue: Cell<Overdue>,
+    has_expired: Cell<bool>,
     order: Cell<Option<CloseReason>>,
     /// When the session is to look after its peers; `None` once it has and found nothing outstanding.
     look_at: Cell<Option<Tick>>,
@@ -47,6 +49,24 @@ pub struct Ticket {
     waker: RefCell<Option<Waker>>,
     /// The backend and the number of cuts it had when the session was connected to it.
     backend: RefCell<Option<(Arc<BackendState>, u32)>>,
+}
+
+/// What happens to a session that is silent for longer than its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    /// It ends.
+    End(CloseReason),
+    /// What it is waiting for is given up.
+    Expire,
+}
+
+/// Why waiting for something within a limit was in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InVain {
+    /// The limit passed.
+    Expired,
+    /// The session is to end.
+    Ordered(CloseReason),
 }
 
 /// A session's entry in the table; dropping it removes the entry.
@@ -57,13 +77,14 @@ pub struct Entry<'a> {
 }
 
 impl Sessions {
-    /// Enters a session that may not be silent for longer than `limit`.
-    pub fn enter(&self, limit: Duration) -> Entry<'_> {
+    /// Enters a session, without a limit yet.
+    pub fn enter(&self) -> Entry<'_> {
         let ticket = Rc::new(Ticket {
             key: Cell::new(0),
             progress: Cell::new(Tick::now()),
-            limit: Cell::new(limit),
-            overdue: Cell::new(CloseReason::IdleTimeout),
+            limit: Cell::new(Duration::MAX),
+            overdue: Cell::new(Overdue::Expire),
+            has_expired: Cell::new(false),
             order: Cell::new(None),
             look_at: Cell::new(Some(Tick::now().after(SILENCE))),
             is_to_look: Cell::new(false),
@@ -71,7 +92,6 @@ impl Sessions {
             backend: RefCell::new(None),
         });
         ticket.key.set(self.tickets.borrow_mut().insert(Rc::clone(&ticket)));
-        self.sweep_by(ticket.due());
         Entry { sessions: self, ticket }
     }
 
@@ -121,7 +141,7 @@ impl Sessions {
         let mut next = None;
         for (_, ticket) in self.tickets.borrow().iter() {
             if ticket.overdue_at() <= now {
-                ticket.end(ticket.overdue.get());
+                ticket.expire();
                 continue;
             }
             ticket.look_if_silent(now);
@@ -165,6 +185,16 @@ impl Ticket {
         self.wake();
     }
 
+    fn expire(&self) {
+        match self.overdue.get() {
+            Overdue::End(reason) => self.end(reason),
+            Overdue::Expire => {
+                self.has_expired.set(true);
+                self.wake();
+            }
+        }
+    }
+
     fn end(&self, reason: CloseReason) {
         if self.order.get().is_none() {
             self.order.set(Some(reason));
@@ -199,8 +229,32 @@ impl Entry<'_> {
         self.sessions.sweep_by(self.ticket.due());
     }
 
-    /// Changes how long the session may be silent from now on, and what it ends with when it is.
-    pub fn limit(&self, limit: Duration, overdue: CloseReason) {
+    /// From now on the session ends with `reason` once it has been silent for `limit`.
+    pub fn end_after(&self, limit: Duration, reason: CloseReason) {
+        self.set_limit(limit, Overdue::End(reason));
+    }
+
+    /// Waits for `future`, but not for longer than `limit` and only until the session is to end.
+    ///
+    /// # Errors
+    /// Which of the two came first.
+    pub async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Result<T, InVain> {
+        self.ticket.has_expired.set(false);
+        self.set_limit(limit, Overdue::Expire);
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if let Some(reason) = self.poll_order(cx) {
+                return Poll::Ready(Err(InVain::Ordered(reason)));
+            }
+            if self.ticket.has_expired.get() { Poll::Ready(Err(InVain::Expired)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    fn set_limit(&self, limit: Duration, overdue: Overdue) {
         self.ticket.progress.set(Tick::now());
         self.ticket.limit.set(limit);
         self.ticket.overdue.set(overdue);
@@ -239,6 +293,12 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
+    fn enter(sessions: &Sessions, limit: Duration) -> Entry<'_> {
+        let entry = sessions.enter();
+        entry.end_after(limit, CloseReason::IdleTimeout);
+        entry
+    }
+
     fn order_of(entry: &Entry<'_>) -> Option<CloseReason> {
         entry.poll_order(&Context::from_waker(Waker::noop()))
     }
@@ -246,8 +306,8 @@ mod tests {
     #[test]
     fn only_the_overdue_are_ended_and_the_next_sweep_is_when_another_could_be() {
         let sessions = Sessions::default();
-        let short = sessions.enter(LIMIT);
-        let long = sessions.enter(LIMIT * 6);
+        let short = enter(&sessions, LIMIT);
+        let long = enter(&sessions, LIMIT * 6);
         let now = Tick::now().after(LIMIT * 2);
         sessions.sweep_once(now);
         assert_eq!(order_of(&short), Some(CloseReason::IdleTimeout));
@@ -262,9 +322,9 @@ mod tests {
     #[test]
     fn a_shorter_limit_brings_the_sweep_forward() {
         let sessions = Sessions::default();
-        let entry = sessions.enter(LIMIT * 100);
+        let entry = enter(&sessions, LIMIT * 100);
         let before = sessions.next_sweep.get();
-        entry.limit(LIMIT, CloseReason::HalfCloseTimeout);
+        entry.end_after(LIMIT, CloseReason::HalfCloseTimeout);
         assert!(sessions.next_sweep.get() < before);
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
         assert_eq!(order_of(&entry), Some(CloseReason::HalfCloseTimeout));
@@ -273,7 +333,7 @@ mod tests {
     #[test]
     fn a_silent_session_looks_once_and_again_after_the_next_progress() {
         let sessions = Sessions::default();
-        let entry = sessions.enter(SILENCE * 100);
+        let entry = enter(&sessions, SILENCE * 100);
         let now = Tick::now();
         sessions.sweep_once(now.after(SILENCE / 2));
         assert!(!entry.is_to_look(), "not silent for long");
@@ -287,14 +347,32 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_too_long_is_given_up_and_the_session_goes_on() {
+        let sessions = Sessions::default();
+        let entry = sessions.enter();
+        let mut waiting = pin!(entry.within(LIMIT, std::future::pending::<()>()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        sessions.sweep_once(Tick::now().after(LIMIT / 2));
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        sessions.sweep_once(Tick::now().after(LIMIT * 2));
+        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Expired)));
+        assert_eq!(order_of(&entry), None);
+        let mut again = pin!(entry.within(LIMIT, std::future::pending::<()>()));
+        assert!(again.as_mut().poll(&mut cx).is_pending(), "a new limit for a new wait");
+        sessions.end_all(CloseReason::Shutdown);
+        assert_eq!(again.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Ordered(CloseReason::Shutdown))));
+    }
+
+    #[test]
     fn a_cut_ends_the_sessions_connected_before_it() {
         let key = BackendKey { pool: "pool".into(), backend: "backend".into() };
         let backend = Arc::new(BackendState::new(key, 1, Status::Up));
         let sessions = Sessions::default();
-        let before = sessions.enter(LIMIT);
+        let before = enter(&sessions, LIMIT);
         before.connected_to(&backend);
         backend.cut();
-        let after = sessions.enter(LIMIT);
+        let after = enter(&sessions, LIMIT);
         after.connected_to(&backend);
         sessions.end_cut();
         assert_eq!(order_of(&before), Some(CloseReason::BackendDown));
@@ -304,7 +382,7 @@ mod tests {
     #[test]
     fn the_first_order_stands() {
         let sessions = Sessions::default();
-        let entry = sessions.enter(LIMIT);
+        let entry = enter(&sessions, LIMIT);
         sessions.end_all(CloseReason::BackendDown);
         sessions.end_all(CloseReason::Shutdown);
         assert_eq!(order_of(&entry), Some(CloseReason::BackendDown));
