@@ -54,6 +54,11 @@ pub enum StartError {
     Load(#[from] reload::Error),
 }
 
+/// The program ended because something in it broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the control thread panicked")]
+pub struct Crashed;
+
 /// The machine as limits are checked against.
 pub fn machine() -> Machine {
     Machine { descriptor_limit: sys::machine::descriptor_limit(), cpus: sys::machine::cpus() }
@@ -84,7 +89,7 @@ impl App {
             registry: Arc::clone(&registry),
             snapshot: Arc::clone(&snapshot),
             phase,
-            workers: worker::spawn(workers, config.max_pipes, &registry, &snapshot)?,
+            workers: worker::spawn(workers, &registry, &snapshot)?,
             events: (events.clone(), queue),
         };
         let observed = Arc::new(Observed {
@@ -96,7 +101,11 @@ impl App {
         let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
-                Ok(runtime) => runtime.block_on(live(config, parts, observed, &report)),
+                Ok(runtime) => {
+                    runtime.block_on(live(config, parts, observed, &report));
+                    // A resolver that hangs holds a thread of the runtime; nobody waits for its answer any more.
+                    runtime.shutdown_background();
+                }
                 Err(error) => drop(report.send(Err(error.into()))),
             }
         })?;
@@ -146,10 +155,11 @@ impl App {
     }
 
     /// Waits until the program has ended.
-    pub fn join(self) {
-        if self.thread.join().is_err() {
-            tracing::error!("the control thread panicked");
-        }
+    ///
+    /// # Errors
+    /// It did not end in order: the control thread panicked.
+    pub fn join(self) -> Result<(), Crashed> {
+        self.thread.join().map_err(|_| Crashed)
     }
 }
 

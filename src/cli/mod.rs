@@ -29,6 +29,8 @@ pub enum Exit {
     Usage = 2,
     /// The machine did not give what was needed, such as an address to bind.
     CouldNotStart = 3,
+    /// Something in the program broke; the number is that of sysexits' EX_SOFTWARE.
+    Crashed = 70,
 }
 
 impl From<Exit> for ExitCode {

@@ -46,10 +46,13 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
         }
     };
     match App::start(config, Source::File(path), on_reload) {
-        Ok(app) => {
-            app.join();
-            Exit::Success
-        }
+        Ok(app) => match app.join() {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                tracing::error!(%error, "ended by a fault of its own");
+                Exit::Crashed
+            }
+        },
         Err(error) => {
             tracing::error!(%error, "could not start");
             Exit::CouldNotStart

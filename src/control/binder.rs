@@ -74,8 +74,6 @@ impl Binder {
     /// # Errors
     /// An address that cannot be bound; nothing has changed then.
     pub fn prepare(&mut self, config: &Config) -> Result<Change, BindError> {
-        let now = Instant::now();
-        self.retired.retain(|_, retired| now.duration_since(retired.since) < REMEMBERED);
         let mut change = Change::default();
         for (listener, addr) in addresses(config).filter(|(_, addr)| !self.bound.contains_key(addr)) {
             let added = change.added.iter().map(|(addr, ..)| addr);
@@ -107,6 +105,14 @@ impl Binder {
             }
             BindAddr::Unix(path) => Ok(vec![socket::listen_unix(path)?]),
         }
+    }
+
+    /// Forgets addresses that workers have given up by now; says whether there were any.
+    pub fn forget_retired(&mut self) -> bool {
+        let now = Instant::now();
+        let before = self.retired.len();
+        self.retired.retain(|_, retired| now.duration_since(retired.since) < REMEMBERED);
+        self.retired.len() < before
     }
 
     /// Makes a change the state of affairs; back come the sockets to accept on and the addresses to retire.

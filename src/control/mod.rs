@@ -85,6 +85,8 @@ pub struct Control {
     binder: Binder,
     names: Names,
     probes: Probes,
+    /// What arrived while the first verdicts were awaited.
+    postponed: Vec<Event>,
     /// Pools in which a backend's status has changed since the last snapshot.
     stale: BTreeSet<PoolName>,
 }
@@ -130,9 +132,10 @@ impl Control {
             binder: Binder::new(workers),
             names: Names::default(),
             probes: Probes::new(sender),
+            postponed: Vec::new(),
             stale: BTreeSet::new(),
         };
-        match control.apply(config).await {
+        match control.apply(config, Start::First).await {
             Ok(_) => {
                 control.phase.send_replace(Phase::Running);
                 control.announce();
@@ -176,6 +179,11 @@ impl Control {
 
     /// Handles events until the process is to end, then ends it in order.
     pub async fn run(mut self) {
+        for event in std::mem::take(&mut self.postponed) {
+            if self.handle(event).await == Next::ShutDown {
+                return self.shut_down().await;
+            }
+        }
         let mut housekeeping = interval(HOUSEKEEPING);
         loop {
             tokio::select! {
@@ -185,7 +193,7 @@ impl Control {
                     }
                     self.catch_up();
                 }
-                _ = housekeeping.tick() => self.registry.forget_unused(),
+                _ = housekeeping.tick() => self.keep_house(),
             }
         }
         self.shut_down().await;
@@ -198,6 +206,14 @@ impl Control {
             Event::Probed(verdict) => self.judge(&verdict).await,
         }
         Next::GoOn
+    }
+
+    /// Forgets what is gone for good.
+    fn keep_house(&mut self) {
+        if self.binder.forget_retired() {
+            self.republish();
+        }
+        self.registry.forget_unused();
     }
 
     /// Publishes what probes have changed, once for all results that have arrived.
@@ -218,6 +234,22 @@ impl Control {
         }
     }
 
+    /// Waits until every probed backend has its first verdict, at most for the longest timeout of a probe.
+    async fn settle(&mut self) {
+        let snapshot = self.snapshot.load_full();
+        let timeouts = snapshot.pools.values().filter_map(|pool| pool.config.health_check).map(|check| check.timeout);
+        let Some(longest) = timeouts.max() else { return };
+        let deadline = Instant::now() + longest;
+        while self.probes.are_undecided() {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict).await,
+                Ok(Some(event)) => self.postponed.push(event),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.catch_up();
+    }
+
     /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
     async fn shut_down(mut self) {
         let limit = self.snapshot.load().config.shutdown_timeout;
@@ -228,7 +260,10 @@ impl Control {
         self.binder.unlink_all();
 
         if !self.drained_by(Instant::now() + limit).await {
-            tracing::warn!(sessions = self.registry.admission.admitted(), "ending the sessions that are left");
+            let sessions = self.registry.admission.admitted();
+            if sessions > 0 {
+                tracing::warn!(sessions, "ending the sessions that are left");
+            }
             self.tell_all(|| Command::EndAll(CloseReason::Shutdown)).await;
             self.drained_by(Instant::now() + FAREWELL).await;
         }
@@ -254,8 +289,10 @@ impl Control {
             }
             match timeout_at((now + POLL).min(deadline), self.events.recv()).await {
                 Ok(Some(Event::Signal(Signal::Terminate))) => return false,
+                Ok(Some(Event::Signal(Signal::Reload))) => tracing::warn!("no reload while shutting down"),
+                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict).await,
+                Ok(Some(Event::ShutDown)) | Err(_) => {}
                 Ok(None) => tokio::time::sleep(POLL).await,
-                Ok(Some(_)) | Err(_) => {}
             }
         }
     }
@@ -270,6 +307,16 @@ impl Control {
             worker.tell(command()).await;
         }
     }
+}
+
+/// Whether a configuration is the first one of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must not
+    /// send the first clients there.
+    First,
+    /// Clients are being served.
+    Later,
 }
 
 /// What to do after an event.

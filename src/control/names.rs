@@ -1,7 +1,7 @@
 //! Host names of backends, resolved at start and at every reload.
 //!
-//! A name stands for one address: the one it had before, if the resolver still says so, otherwise the first of its
-//! answer. A name that once resolved keeps its last good address while the resolver fails.
+//! A name stands for one address: the one it had before, if the resolver still says so, otherwise the least of its
+//! answer, so that instances that see the answer in different orders agree. A name that once resolved keeps its last good address while the resolver fails.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::config::{BackendAddr, Config};
 
-/// A resolver that is silent for this long has failed; twice the usual five seconds of one try would be a long reload.
+/// A resolver that is silent for this long has failed: one try of the system's resolver, by its default.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// A host name and a port.
@@ -62,18 +62,18 @@ impl Names {
 
     fn choose(&self, name: &Name, answer: io::Result<Vec<SocketAddr>>) -> Result<SocketAddr, Unresolved> {
         let last = self.0.get(name).copied();
+        let unresolved = |source| Unresolved { host: name.0.clone(), source };
         match (answer, last) {
             (Ok(addrs), Some(last)) if addrs.contains(&last) => Ok(last),
-            (Ok(addrs), _) if !addrs.is_empty() => Ok(addrs[0]),
-            (answer, Some(last)) => {
-                let error = answer.err().map(|error| error.to_string());
-                tracing::warn!(host = name.0, error, addr = %last, "a name does not resolve, its last address stays");
+            (Ok(addrs), last) => match (addrs.into_iter().min(), last) {
+                (Some(least), _) => Ok(least),
+                (None, last) => last.ok_or_else(|| unresolved(io::ErrorKind::NotFound.into())),
+            },
+            (Err(error), Some(last)) => {
+                tracing::warn!(host = name.0, %error, addr = %last, "a name does not resolve, its last address stays");
                 Ok(last)
             }
-            (answer, None) => Err(Unresolved {
-                host: name.0.clone(),
-                source: answer.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()),
-            }),
+            (Err(error), None) => Err(unresolved(error)),
         }
     }
 }
@@ -103,7 +103,7 @@ mod tests {
     fn an_address_that_is_still_in_the_answer_stays() {
         let names = Names(HashMap::from([(name(), addr(2))]));
         assert_eq!(names.choose(&name(), Ok(vec![addr(1), addr(2)])).expect("resolved"), addr(2));
-        assert_eq!(names.choose(&name(), Ok(vec![addr(1), addr(3)])).expect("resolved"), addr(1));
+        assert_eq!(names.choose(&name(), Ok(vec![addr(3), addr(1)])).expect("resolved"), addr(1));
     }
 
     #[test]

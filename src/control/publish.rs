@@ -64,8 +64,9 @@ pub(super) fn build_pools(
     old: &BTreeMap<PoolName, Arc<PoolView>>,
 ) -> BTreeMap<PoolName, Arc<PoolView>> {
     let build = |(name, pool): (&PoolName, &config::Pool)| {
-        let backends = pool.backends.iter().filter_map(|backend| view_backend(name, pool, backend, names, registry));
         let previous = old.get(name).map(|view| &**view);
+        let view = |backend| view_backend(name, pool, backend, names, registry, previous);
+        let backends = pool.backends.iter().filter_map(view);
         let view = PoolView::build(name.clone(), Arc::new(pool.clone()), backends.collect(), previous);
         (name.clone(), Arc::new(view))
     };
@@ -79,6 +80,7 @@ fn view_backend(
     backend: &config::Backend,
     names: &Names,
     registry: &Registry,
+    previous: Option<&PoolView>,
 ) -> Option<BackendView> {
     let endpoint = match &backend.address {
         BackendAddr::Inet(addr) => Endpoint::Inet(*addr),
@@ -88,8 +90,10 @@ fn view_backend(
     let initial = if pool.health_check.is_some() { Status::Checking } else { Status::Up };
     let key = BackendKey { pool: pool_name.clone(), backend: backend.identity.clone() };
     let state = registry.backend(&key, initial);
-    if pool.health_check.is_none() {
-        state.publish_status(Status::Up);
+    // What was found out about another machine, or before a time without probes, says nothing about this one.
+    let is_known = previous.is_some_and(|view| view.knows(&key.backend, &endpoint));
+    if !is_known || pool.health_check.is_none() {
+        state.publish_status(initial);
     }
     Some(BackendView { state, endpoint, weight: backend.weight, role: backend.role })
 }

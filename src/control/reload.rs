@@ -7,7 +7,7 @@ use sd_notify::NotifyState;
 
 use super::binder::BindError;
 use super::names::Unresolved;
-use super::{Control, Source, notify, publish};
+use super::{Control, Source, Start, notify, publish};
 use crate::config::diff::Diff;
 use crate::config::{Config, ConfigErrors, Machine};
 use crate::pool::registry::ReloadResult;
@@ -54,7 +54,7 @@ impl Control {
             notify(&[NotifyState::Reloading, now]);
         }
         let result = match read(&path, &self.machine) {
-            Ok(config) => self.apply(config).await,
+            Ok(config) => self.apply(config, Start::Later).await,
             Err(error) => Err(error),
         };
         match result {
@@ -80,7 +80,8 @@ impl Control {
     }
 
     /// Puts a configuration in force. Until everything that can fail has succeeded nothing changes.
-    pub(super) async fn apply(&mut self, config: Config) -> Result<Diff, Error> {
+    pub(super) async fn apply(&mut self, config: Config, start: Start) -> Result<Diff, Error> {
+        self.binder.forget_retired();
         let names = self.names.resolve(&config).await?;
         let change = self.binder.prepare(&config)?;
 
@@ -92,6 +93,10 @@ impl Control {
         self.stale.clear();
         self.publish(old.generation + 1, Arc::new(config), pools);
         drop(old);
+        self.probes.follow(&self.snapshot.load());
+        if start == Start::First {
+            self.settle().await;
+        }
 
         for (bind, sockets) in listen {
             for (worker, socket) in self.workers.iter().zip(sockets) {
@@ -101,7 +106,6 @@ impl Control {
         for bind in retire {
             self.tell_all(|| Command::Retire(bind)).await;
         }
-        self.probes.follow(&self.snapshot.load());
         Ok(diff)
     }
 }

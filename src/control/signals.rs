@@ -18,7 +18,7 @@ pub enum Signal {
     Terminate,
 }
 
-/// The thread that receives signals; dropping it ends it and gives the signals their meaning back.
+/// The thread that receives signals; dropping it ends it. The signals stay caught, and mean nothing from then on.
 #[derive(Debug)]
 pub struct SignalThread {
     handle: Handle,

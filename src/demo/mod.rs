@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::{self, Instant};
 
-use crate::app::{App, StartError};
+use crate::app::{App, Crashed, StartError};
 use crate::config::PoolName;
 use crate::control::Source;
 use crate::demo::backend::{Alive, Backend};
@@ -52,6 +52,9 @@ pub enum DemoError {
     /// The balancer did not start.
     #[error("cannot start the balancer: {0}")]
     Balancer(#[from] StartError),
+    /// The balancer did not end in order.
+    #[error("the balancer broke: {0}")]
+    Broken(#[from] Crashed),
     /// Standard output is gone or full.
     #[error("cannot print: {0}")]
     Output(#[from] io::Error),
@@ -75,7 +78,7 @@ pub fn run(
     let app = App::start(scene::config(backends), Source::Fixed, |_| {})?;
     let shown = runtime.block_on(show(&app, duration, style, out, stop, interrupted));
     app.shut_down();
-    app.join();
+    app.join()?;
     shown.map_err(DemoError::Output)
 }
 

@@ -91,6 +91,11 @@ impl Probes {
         before.into_values().for_each(|gone| gone.abort.abort());
     }
 
+    /// Whether a probed backend has no verdict yet.
+    pub fn are_undecided(&self) -> bool {
+        self.watched.values().any(|watched| watched.state.status() == Status::Checking)
+    }
+
     /// Starts a task for a backend, which goes on from the status that the backend has.
     fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown) -> Watched {
         self.next_task += 1;

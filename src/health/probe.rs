@@ -20,6 +20,10 @@ use crate::pool::health::{Health, ProbeResult, jittered};
 /// What a backend may say to a probe before we stop listening; a greeting is far shorter.
 const GREETING_LIMIT: u64 = 64 << 10;
 
+/// How long a backend may take to answer our end with its own. A healthy one does at once; others must not keep the
+/// probes of the rest waiting.
+const FAREWELL: Duration = Duration::from_millis(200);
+
 /// One backend's probes.
 #[derive(Debug)]
 pub(super) struct Probing {
@@ -65,16 +69,16 @@ impl Probing {
     }
 }
 
-/// Connects and leaves in order, within `limit` for the connection and once more for the farewell.
+/// Connects within `limit`, and leaves in order.
 async fn connect(endpoint: &Endpoint, limit: Duration) -> io::Result<()> {
     match endpoint {
         Endpoint::Inet(addr) => {
             let stream = timeout(limit, TcpStream::connect(addr)).await??;
-            leave(stream, limit).await;
+            leave(stream).await;
         }
         Endpoint::Unix(path) => {
             let stream = timeout(limit, UnixStream::connect(path)).await??;
-            leave(stream, limit).await;
+            leave(stream).await;
         }
     }
     Ok(())
@@ -82,10 +86,10 @@ async fn connect(endpoint: &Endpoint, limit: Duration) -> io::Result<()> {
 
 /// Ends the connection with a FIN, having read what the backend says first: closing with unread bytes would be a reset,
 /// which databases log and count against our address. The backend has passed already, whatever happens here.
-async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin, limit: Duration) {
+async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let farewell = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(GREETING_LIMIT), &mut tokio::io::sink()).await
     };
-    let _ = timeout(limit, farewell).await;
+    let _ = timeout(FAREWELL, farewell).await;
 }

@@ -20,7 +20,7 @@ use crate::pool::listener::Permit;
 use crate::pool::snapshot::{BindId, ListenerView};
 use crate::sys::clock::Tick;
 use crate::sys::readiness;
-use crate::sys::socket::{self, Peer};
+use crate::sys::socket::{self, ClientAddr};
 use crate::tcp::Admitted;
 use crate::worker::local::Local;
 
@@ -109,7 +109,7 @@ impl Acceptor {
     }
 
     /// Makes a session of a connection, here or on a less busy worker, unless a limit says no.
-    fn admit(&self, fd: OwnedFd, client: Peer, spawn: &impl Fn(Admitted)) {
+    fn admit(&self, fd: OwnedFd, client: ClientAddr, spawn: &impl Fn(Admitted)) {
         let accepted_at = Instant::now();
         let Some((view, permits)) = self.local.with_snapshot(|snapshot| {
             let view = snapshot.binds.get(&self.bind)?;
@@ -153,7 +153,7 @@ impl Acceptor {
         if chosen == self.local.id {
             return Some(admitted);
         }
-        match self.local.peers[chosen.0].try_send(admitted) {
+        match self.local.inboxes[chosen.0].try_send(admitted) {
             Ok(()) => {
                 self.local.registry.workers.at(self.local.id).handed_over.add(1);
                 None

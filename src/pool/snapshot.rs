@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::balance::{Member, Picker, Request};
-use crate::config::{self, Config, ListenerName, PoolName, Role};
+use crate::config::{self, BackendName, Config, ListenerName, PoolName, Role};
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
 use crate::pool::listener::ListenerState;
@@ -101,6 +101,12 @@ impl PoolView {
             .collect();
         let picker = Picker::build(config.policy, members, previous.map(|view| &view.picker));
         Self { name, config, backends, picker }
+    }
+
+    /// Whether this backend was a part of the pool, at this endpoint.
+    pub fn knows(&self, backend: &BackendName, endpoint: &Endpoint) -> bool {
+        let known = self.backends.iter().find(|view| view.state.key.backend == *backend);
+        known.is_some_and(|view| view.endpoint == *endpoint)
     }
 
     /// A backend for a new session, not among those `tried`; `None` when there is none.

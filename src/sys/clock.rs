@@ -27,6 +27,12 @@ impl Tick {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// This moment, or the next one that is a multiple of `span`.
+    pub fn rounded_up(self, span: Duration) -> Self {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self(self.0.div_ceil(span).saturating_mul(span))
+    }
+
     /// The moment `span` later.
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
@@ -43,5 +49,7 @@ mod tests {
         let later = now.after(Duration::from_millis(1_500));
         assert_eq!(later.since(now), Duration::from_millis(1_500));
         assert_eq!(now.since(later), Duration::ZERO);
+        assert_eq!(Tick(1_001).rounded_up(Duration::from_millis(500)), Tick(1_500));
+        assert_eq!(Tick(1_500).rounded_up(Duration::from_millis(500)), Tick(1_500));
     }
 }

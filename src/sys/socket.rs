@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,9 +23,9 @@ const BACKLOG: i32 = 4_096;
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
 
-/// The address of a connected peer.
+/// Who connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub enum ClientAddr {
     /// An IP address and a port.
     Inet(SocketAddr),
     /// A local process; unix clients have no address worth showing.
@@ -48,6 +47,7 @@ pub fn listen_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
@@ -92,7 +92,7 @@ pub fn listen_unix(path: &Path) -> io::Result<OwnedFd> {
 /// refuses them too, and is not ours to remove.
 fn is_abandoned(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    let refusal = UnixStream::connect(path).err().map(|error| error.kind());
+    let refusal = connect_unix(path).err().map(|error| error.kind());
     is_socket && refusal == Some(io::ErrorKind::ConnectionRefused)
 }
 
@@ -108,9 +108,9 @@ pub fn local_addr(socket: impl AsFd) -> io::Result<Option<SocketAddr>> {
 ///
 /// # Errors
 /// Whatever the kernel says; `WouldBlock` when none is waiting.
-pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, ClientAddr)> {
     let (socket, addr) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = addr.and_then(|addr| SocketAddr::try_from(addr).ok()).map_or(Peer::Unix, Peer::Inet);
+    let peer = addr.and_then(|addr| SocketAddr::try_from(addr).ok()).map_or(ClientAddr::Unix, ClientAddr::Inet);
     Ok((socket, peer))
 }
 
@@ -161,7 +161,8 @@ pub fn ignore_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
     ])
 }
 
-/// Begins a TCP connection; it is established, or has failed, once the socket is writable. It is not kept alive yet, see
+/// Begins a TCP connection; urgent data stays in its place in the stream, so that no byte is lost. The connection
+/// is established, or has failed, once the socket is writable. It is not kept alive yet, see
 /// [`keep_alive`].
 ///
 /// # Errors
@@ -170,6 +171,7 @@ pub fn connect_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     SockRef::from(&socket).set_tcp_nodelay(true)?;
+    SockRef::from(&socket).set_out_of_band_inline(true)?;
     match rustix::net::connect(&socket, &addr) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),
@@ -258,7 +260,7 @@ mod tests {
     }
 
     /// The bound is generous: loopback handshakes take microseconds.
-    fn accept_within(listener: &OwnedFd, limit: Duration) -> io::Result<(OwnedFd, Peer)> {
+    fn accept_within(listener: &OwnedFd, limit: Duration) -> io::Result<(OwnedFd, ClientAddr)> {
         let deadline = Instant::now() + limit;
         loop {
             match accept(listener.as_fd()) {
@@ -276,7 +278,7 @@ mod tests {
         let addr = local_addr(&listener).expect("addr").expect("inet");
         let client = TcpStream::connect(addr).expect("connect");
         let (accepted, peer) = accept_within(&listener, Duration::from_secs(5)).expect("accept");
-        assert_eq!(peer, Peer::Inet(client.local_addr().expect("addr")));
+        assert_eq!(peer, ClientAddr::Inet(client.local_addr().expect("addr")));
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().expect("nodelay"));
         assert!(accepted.keepalive().expect("keepalive"));

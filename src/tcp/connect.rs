@@ -6,20 +6,28 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::outcome::{Connected, Outcome};
 use super::socket::Socket;
 use crate::balance::{Lease, Request};
-use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, ConnectErrorReason};
 use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
+use crate::pool::health::Status;
+use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BackendView, PoolView};
+use crate::sys::clock::Tick;
 use crate::sys::socket;
+use crate::worker::local::Local;
 use crate::worker::sessions::{Entry, InVain};
 
 /// A client that ended its stream without a word has most likely closed the connection, but it may also be waiting for
 /// a backend that speaks first (`nc host port </dev/null`). A backend that answers within this time serves it.
 const ABANDONED_GRACE: Duration = Duration::from_millis(500);
+
+/// How soon a unix backend whose queue was full is tried again: about as long as it takes to accept a few connections.
+const UNIX_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A backend that answered.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub(super) struct Upstream<'a> {
     pub(super) backend: &'a BackendView,
     /// Counts the session as outstanding on the backend.
     pub(super) lease: Lease,
+    /// How often the backend's sessions had been ordered to close before this attempt.
+    pub(super) cuts: u32,
 }
 
 /// Connects a session whose client hashes to `key` to a backend of `pool`.
@@ -35,16 +45,22 @@ pub(super) async fn connect<'a>(
     pool: &'a PoolView,
     key: u64,
     client: &Socket,
-    worker: WorkerId,
+    local: &Local,
     entry: &Entry<'_>,
     outcome: &mut Outcome,
 ) -> Result<Upstream<'a>, CloseReason> {
     let mut tried = Vec::new();
-    while tried.len() < usize::from(pool.config.connect_attempts.get()) {
+    while outcome.tried.len() < usize::from(pool.config.connect_attempts.get()) {
         let Some((index, backend)) = pool.pick(Request { key, tried: &tried }) else { break };
+        if backend.state.status() == Status::Down {
+            // It went down after this session's view of the pool was made.
+            tried.push(index);
+            continue;
+        }
+        let cuts = backend.state.cuts();
         let lease = backend.state.load.lease();
-        let stats = backend.state.stats.at(worker);
-        if !tried.is_empty() {
+        let stats = backend.state.stats.at(local.id);
+        if !outcome.tried.is_empty() {
             stats.retries.add(1);
         }
         tried.push(index);
@@ -57,12 +73,12 @@ pub(super) async fn connect<'a>(
                 stats.sessions.add(1);
                 stats.connect.observe(took);
                 outcome.connected = Some(Connected { at: began_at + took, took });
-                return Ok(Upstream { socket, backend, lease });
+                return Ok(Upstream { socket, backend, lease, cuts });
             }
-            Err(error) => charge(stats, backend, &error),
+            Err(error) => charge(stats, backend, &error, &local.registry),
         }
     }
-    Err(if tried.is_empty() { CloseReason::NoBackend } else { CloseReason::ConnectFailed })
+    Err(if outcome.tried.is_empty() { CloseReason::NoBackend } else { CloseReason::ConnectFailed })
 }
 
 /// One attempt at one backend; the outer error ends the session.
@@ -72,31 +88,48 @@ async fn attempt(
     client: &Socket,
     entry: &Entry<'_>,
 ) -> Result<io::Result<Socket>, CloseReason> {
-    let begun = match endpoint {
-        Endpoint::Inet(addr) => socket::connect_tcp(*addr).and_then(Socket::new),
-        Endpoint::Unix(path) => return Ok(socket::connect_unix(path).and_then(Socket::new)),
-    };
-    let Ok(socket) = begun else { return Ok(begun) };
-    let established = async {
+    let connected = async {
         tokio::select! {
             biased;
-            established = socket.established() => Some(established),
+            connected = reach(endpoint) => Some(connected),
             () = client.left(ABANDONED_GRACE) => None,
         }
     };
-    match entry.within(limit, established).await {
-        Ok(Some(Ok(()))) => Ok(Ok(socket)),
-        Ok(Some(Err(error))) => Ok(Err(error)),
+    match entry.within(limit, connected).await {
+        Ok(Some(connected)) => Ok(connected),
         Ok(None) => Err(CloseReason::ClientLeft),
         Err(InVain::Expired) => Ok(Err(io::ErrorKind::TimedOut.into())),
         Err(InVain::Ordered(reason)) => Err(reason),
     }
 }
 
+/// Connects, however long it takes.
+async fn reach(endpoint: &Endpoint) -> io::Result<Socket> {
+    match endpoint {
+        Endpoint::Inet(addr) => {
+            let socket = Socket::new(socket::connect_tcp(*addr)?)?;
+            socket.established().await?;
+            Ok(socket)
+        }
+        // The kernel connects at once, or says that the backend's queue is full and offers nothing to wait for.
+        Endpoint::Unix(path) => loop {
+            match socket::connect_unix(path) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(UNIX_QUEUE_PAUSE).await,
+                connected => return Socket::new(connected?),
+            }
+        },
+    }
+}
+
 /// Counts a failed attempt.
-fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error) {
+fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error, registry: &Registry) {
     let reason = classify(error);
     stats.connect_errors.at(reason.index()).add(1);
+    if reason == ConnectErrorReason::Local
+        && let Some(suppressed) = registry.exhaustion.allow(Tick::now())
+    {
+        tracing::warn!(%error, suppressed, "connecting to backends fails, out of resources");
+    }
     tracing::debug!(
         pool = backend.state.key.pool.as_str(),
         backend = backend.state.key.backend.as_str(),
@@ -109,15 +142,13 @@ fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error) {
 fn classify(error: &io::Error) -> ConnectErrorReason {
     use io::ErrorKind::{
         AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
-        NotFound, OutOfMemory, PermissionDenied, TimedOut, WouldBlock,
+        NotFound, OutOfMemory, PermissionDenied, TimedOut,
     };
     match error.kind() {
         ConnectionRefused | ConnectionReset | NotFound => ConnectErrorReason::Refused,
         TimedOut => ConnectErrorReason::Timeout,
         HostUnreachable | NetworkUnreachable | NetworkDown | PermissionDenied => ConnectErrorReason::Unreachable,
         AddrNotAvailable | OutOfMemory => ConnectErrorReason::Local,
-        // A unix socket whose queue is full.
-        WouldBlock => ConnectErrorReason::Other,
         _ if socket::is_out_of_descriptors(error) => ConnectErrorReason::Local,
         _ => ConnectErrorReason::Other,
     }

@@ -8,6 +8,9 @@
 //!           eight short moves, pipe empty
 //! ```
 //!
+//! A pipe is held only while bytes are in it, so that an idle session owns none. A splice that moves nothing may have met
+//! the end of the stream or a mark of urgent data; only a read can tell, so the copy tier has the last word.
+//!
 //! Nothing is read while anything is queued. That one rule gives back-pressure, keeps the order across a change of
 //! tier, bounds the memory to one read, and makes EAGAIN from a splice into the (empty) pipe unambiguous.
 
@@ -48,8 +51,8 @@ pub(super) struct Direction {
 enum Tier {
     /// Through the worker's scratch buffer; what the sink would not take is kept.
     Copy(Bytes),
-    /// Through a pipe, without touching the bytes.
-    Splice(Loan),
+    /// Through a pipe, without touching the bytes; there is one while bytes are in it.
+    Splice(Option<Loan>),
 }
 
 /// What is known of the source.
@@ -111,7 +114,15 @@ impl Direction {
     fn is_flushed(&self) -> bool {
         match &self.tier {
             Tier::Copy(backlog) => backlog.is_empty(),
-            Tier::Splice(pipe) => pipe.queued() == 0,
+            Tier::Splice(pipe) => pipe.is_none(),
+        }
+    }
+
+    /// Goes back to copying if nothing is queued; large reads will lead to splicing again.
+    pub(super) fn prefer_copying(&mut self) {
+        if let Tier::Splice(None) = self.tier {
+            self.tier = Tier::Copy(Bytes::new());
+            self.streak = 0;
         }
     }
 
@@ -141,10 +152,11 @@ impl Direction {
             }
             let moved = match &mut self.tier {
                 Tier::Copy(_) => self.poll_copy(cx, source, sink, local)?,
-                Tier::Splice(pipe) => source.poll_fill(cx, pipe, budget).map_err(Broken::Source)?,
+                Tier::Splice(_) => self.poll_splice(cx, source, local, budget)?,
             };
             match moved {
                 Poll::Pending => return Ok(Waiting::ForSource),
+                Poll::Ready(0) if matches!(self.tier, Tier::Splice(_)) => self.prefer_copying(),
                 Poll::Ready(0) => self.source = Source::Ended,
                 Poll::Ready(moved) => {
                     budget = budget.saturating_sub(moved);
@@ -165,9 +177,12 @@ impl Direction {
                 }
                 *backlog = Bytes::new();
             }
-            Tier::Splice(pipe) => {
-                while pipe.queued() > 0 {
+            Tier::Splice(loan) => {
+                while let Some(pipe) = loan {
                     self.delivered += ready!(sink.poll_drain(cx, pipe))? as u64;
+                    if pipe.queued() == 0 {
+                        *loan = None;
+                    }
                 }
             }
         }
@@ -198,6 +213,26 @@ impl Direction {
         Ok(Poll::Ready(received))
     }
 
+    /// Moves what the source holds into a pipe, or copies while there is no pipe to be had.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Socket,
+        local: &Local,
+        limit: usize,
+    ) -> Result<Poll<usize>, Broken> {
+        let Some(mut pipe) = local.borrow_pipe() else {
+            self.prefer_copying();
+            cx.waker().wake_by_ref();
+            return Ok(Poll::Pending);
+        };
+        let moved = source.poll_fill(cx, &mut pipe, limit).map_err(Broken::Source)?;
+        if let Poll::Ready(1..) = moved {
+            self.tier = Tier::Splice(Some(pipe));
+        }
+        Ok(moved)
+    }
+
     /// Counts the moves in a row that speak for the other tier.
     fn note(&mut self, moved: usize) {
         let is_large = moved >= LARGE;
@@ -211,9 +246,8 @@ impl Direction {
     /// Changes the tier when the last moves say so. Nothing may be queued.
     fn choose_tier(&mut self, local: &Local) {
         match &self.tier {
-            Tier::Copy(_) if self.streak >= LARGE_READS_TO_ATTACH => {
-                let Some(pipe) = local.pipes.borrow() else { return };
-                self.tier = Tier::Splice(pipe);
+            Tier::Copy(_) if self.streak >= LARGE_READS_TO_ATTACH && local.has_pipe() => {
+                self.tier = Tier::Splice(None);
             }
             Tier::Splice(_) if self.streak >= SHORT_MOVES_TO_DETACH => self.tier = Tier::Copy(Bytes::new()),
             _ => return,

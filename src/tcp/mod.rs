@@ -27,7 +27,7 @@ use crate::hash;
 use crate::metrics::reason::{CloseReason, RefuseReason};
 use crate::pool::listener::Permit;
 use crate::pool::snapshot::ListenerView;
-use crate::sys::socket::Peer;
+use crate::sys::socket::ClientAddr;
 use crate::worker::board::Seat;
 use crate::worker::local::Local;
 
@@ -40,7 +40,7 @@ pub struct Admitted {
     /// The client's socket, non-blocking.
     pub fd: OwnedFd,
     /// Who connected.
-    pub client: Peer,
+    pub client: ClientAddr,
     /// The listener as it was when the connection was accepted.
     pub view: Arc<ListenerView>,
     /// The places taken in the limits of the listener and of the process.
@@ -53,10 +53,10 @@ pub struct Admitted {
 
 /// Serves one session to its end.
 pub async fn serve(local: Rc<Local>, admitted: Admitted) {
-    let Admitted { fd, client: peer, view, permits: _permits, seat: _seat, accepted_at } = admitted;
-    let mut outcome = Outcome::open(local.id, &local.registry, &view, peer, accepted_at);
+    let Admitted { fd, client: addr, view, permits: _permits, seat: _seat, accepted_at } = admitted;
+    let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
     let reason = match Socket::new(fd) {
-        Ok(client) => converse(&local, &view, peer, &client, &mut outcome).await,
+        Ok(client) => converse(&local, &view, addr, &client, &mut outcome).await,
         Err(error) => {
             tracing::debug!(%error, "no room to watch a client");
             CloseReason::Internal
@@ -72,18 +72,18 @@ pub async fn serve(local: Rc<Local>, admitted: Admitted) {
 async fn converse(
     local: &Local,
     view: &ListenerView,
-    peer: Peer,
+    addr: ClientAddr,
     client: &Socket,
     outcome: &mut Outcome,
 ) -> CloseReason {
     let entry = local.sessions.enter();
-    let key = client_key(peer, view.pool.config.policy);
-    let upstream = match connect::connect(&view.pool, key, client, local.id, &entry, outcome).await {
+    let key = client_key(addr, view.pool.config.policy);
+    let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
         Ok(upstream) => upstream,
         Err(reason) => return reason,
     };
     let state = &upstream.backend.state;
-    entry.connected_to(state);
+    entry.connected_to(state, upstream.cuts);
     entry.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
     let relay = Relay {
         local,
@@ -99,9 +99,9 @@ async fn converse(
 }
 
 /// What the hashing policies see of a client; unix clients all look alike.
-fn client_key(client: Peer, policy: Policy) -> u64 {
+fn client_key(client: ClientAddr, policy: Policy) -> u64 {
     let Policy::Maglev(hashing) = policy else { return 0 };
-    let Peer::Inet(addr) = client else { return 0 };
+    let ClientAddr::Inet(addr) = client else { return 0 };
     let mut bytes = [0; 18];
     let ip = match addr.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

@@ -11,7 +11,7 @@ use crate::pool::backend::BackendState;
 use crate::pool::listener::ListenerState;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::ListenerView;
-use crate::sys::socket::Peer;
+use crate::sys::socket::ClientAddr;
 
 /// The books of one session. Dropping it closes them: counters, histogram and access record, also after a panic.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Outcome {
     registry: Arc<Registry>,
     listener: Arc<ListenerState>,
     access_log: AccessLog,
-    client: Peer,
+    client: ClientAddr,
     accepted_at: Instant,
     /// Every backend tried, in order.
     pub(super) tried: Vec<Arc<BackendState>>,
@@ -48,7 +48,7 @@ impl Outcome {
         worker: WorkerId,
         registry: &Arc<Registry>,
         view: &ListenerView,
-        client: Peer,
+        client: ClientAddr,
         accepted_at: Instant,
     ) -> Self {
         let stats = view.state.stats.at(worker);
@@ -135,13 +135,13 @@ fn millis(duration: Duration) -> f64 {
 }
 
 /// A client as the access log shows it.
-struct Client(Peer);
+struct Client(ClientAddr);
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Peer::Inet(addr) => addr.fmt(f),
-            Peer::Unix => f.write_str("unix"),
+            ClientAddr::Inet(addr) => addr.fmt(f),
+            ClientAddr::Unix => f.write_str("unix"),
         }
     }
 }

@@ -49,8 +49,8 @@ impl Relay<'_> {
             if let Some(order) = self.entry.poll_order(cx) {
                 return Poll::Ready(order);
             }
-            if self.entry.is_to_look()
-                && let Some(lost) = self.look_after_peers()
+            if self.entry.is_due_for_checkup()
+                && let Some(lost) = self.check_up(&mut progress)
             {
                 return Poll::Ready(lost);
             }
@@ -94,22 +94,31 @@ impl Relay<'_> {
             progress.half_closed = true;
             let is_client = progress.upstream.has_ended();
             outcome.first_to_end = Some(if is_client { Side::Downstream } else { Side::Upstream });
-            self.entry.end_after(self.listener.config.half_close_timeout, CloseReason::HalfCloseTimeout);
+            let config = &self.listener.config;
+            let limit = config.half_close_timeout.min(config.idle_timeout);
+            self.entry.end_after(limit, CloseReason::HalfCloseTimeout);
         }
     }
 
-    /// The reason to end if a peer has stopped answering. Looks again later while an answer is outstanding.
+    /// What a session that lives for more than a few seconds needs now and then; the reason to end if a side has stopped
+    /// answering.
     ///
-    /// Only a session that is silent needs keepalive, so short ones are spared its four system calls; accepted sockets
-    /// inherit it.
-    fn look_after_peers(&self) -> Option<CloseReason> {
+    /// Keepalive is switched on here, so that short sessions are spared its four system calls; accepted sockets inherit
+    /// it. Reading is tried again, because a read that stopped at a mark of urgent data looks like one that has emptied
+    /// the socket.
+    fn check_up(&self, progress: &mut Progress) -> Option<CloseReason> {
         self.backend.keep_alive();
+        for socket in [self.client, self.backend] {
+            socket.suspect_unread();
+        }
+        progress.upstream.prefer_copying();
+        progress.downstream.prefer_copying();
         let answers = [self.client.answer(), self.backend.answer()];
         match answers {
             [Answer::Lost, _] => return Some(CloseReason::ClientLost),
             [_, Answer::Lost] => return Some(CloseReason::BackendLost),
             [Answer::NothingAsked, Answer::NothingAsked] => {}
-            _ => self.entry.look_again(),
+            _ => self.entry.plan_checkup(),
         }
         None
     }

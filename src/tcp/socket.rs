@@ -16,11 +16,11 @@ use crate::sys::{readiness, socket};
 /// One side of a session, TCP or unix.
 ///
 /// Dropping it resets the connection unless [`Socket::close_in_order`] was called before: whatever goes wrong, a panic
-/// included, no peer mistakes it for an orderly end.
+/// included, nobody at the other end of TCP mistakes it for an orderly end. Unix sockets know no reset.
 #[derive(Debug)]
 pub struct Socket {
     fd: AsyncFd<OwnedFd>,
-    /// The read readiness was used up by [`Socket::left`] while bytes may be waiting, so that no event will tell of them.
+    /// The read readiness is used up while bytes may be waiting, so that no event will tell of them.
     unread: Cell<bool>,
     /// Cleared once both streams have ended.
     resets: Cell<bool>,
@@ -61,7 +61,8 @@ impl Socket {
         loop {
             let announced = match self.fd.poll_read_ready(cx) {
                 Poll::Ready(guard) => Some(guard?),
-                // The waker is registered: what arrives from here on is announced, what arrived before may not be.
+                // The waker is registered (or the task's turn is over, and it is woken at once): what arrives from here on
+                // is announced, what arrived before may not be.
                 Poll::Pending if self.unread.get() => None,
                 Poll::Pending => return Poll::Pending,
             };
@@ -152,6 +153,11 @@ impl Socket {
             return error;
         }
         socket::take_error(self.fd.get_ref()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Has the next read ask the kernel, whatever its events said.
+    pub fn suspect_unread(&self) {
+        self.unread.set(true);
     }
 
     /// The next byte that will be read, or `None` at the end of the stream; nothing is taken from it.

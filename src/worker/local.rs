@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Cache};
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::pipes::Pipes;
+use super::pipes::{Loan, Pipes};
 use super::sessions::Sessions;
 use crate::metrics::WorkerId;
 use crate::pool::registry::Registry;
@@ -29,14 +29,14 @@ pub struct Local {
     /// How busy all workers are.
     pub board: Arc<Board>,
     /// Where to hand a session over, by worker.
-    pub peers: Box<[mpsc::Sender<Admitted>]>,
+    pub inboxes: Box<[mpsc::Sender<Admitted>]>,
     /// This worker's sessions.
     pub sessions: Sessions,
     /// Where the copy tier reads into; nothing is kept in it.
     pub scratch: RefCell<Box<[u8]>>,
     /// Pipes for the splice tier.
-    pub pipes: Rc<Pipes>,
-    snapshot: RefCell<Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>>,
+    pipes: Rc<Pipes>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
 impl Local {
@@ -45,24 +45,36 @@ impl Local {
         id: WorkerId,
         registry: Arc<Registry>,
         board: Arc<Board>,
-        peers: Box<[mpsc::Sender<Admitted>]>,
-        max_pipes: usize,
+        inboxes: Box<[mpsc::Sender<Admitted>]>,
         snapshot: Arc<ArcSwap<Snapshot>>,
     ) -> Self {
         Self {
             id,
             registry,
             board,
-            peers,
+            inboxes,
             sessions: Sessions::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
-            pipes: Rc::new(Pipes::new(max_pipes)),
-            snapshot: RefCell::new(Cache::new(snapshot)),
+            pipes: Rc::default(),
+            snapshot,
         }
     }
 
     /// Reads the snapshot that is in force now.
+    ///
+    /// Nothing of it is kept between two decisions, so that what a reload removes can go.
     pub fn with_snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
-        read(self.snapshot.borrow_mut().load())
+        read(&self.snapshot.load())
+    }
+
+    /// An empty pipe, unless this worker has its share of what the descriptor limit leaves over, or the kernel refuses.
+    pub fn borrow_pipe(&self) -> Option<Loan> {
+        let share = || self.with_snapshot(|snapshot| snapshot.config.max_pipes) / self.inboxes.len();
+        self.pipes.borrow(share)
+    }
+
+    /// Whether there is a pipe to be had now.
+    pub fn has_pipe(&self) -> bool {
+        self.borrow_pipe().is_some()
     }
 }

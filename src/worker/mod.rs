@@ -64,21 +64,16 @@ pub struct Worker {
 ///
 /// # Errors
 /// A thread or a runtime could not be made; those already started stop.
-pub fn spawn(
-    count: usize,
-    max_pipes: usize,
-    registry: &Arc<Registry>,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-) -> io::Result<Vec<Worker>> {
+pub fn spawn(count: usize, registry: &Arc<Registry>, snapshot: &Arc<ArcSwap<Snapshot>>) -> io::Result<Vec<Worker>> {
     let board = Arc::new(Board::new(count));
-    let (peers, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HAND_OVER_QUEUE)).unzip();
-    inboxes
+    let (inboxes, queues): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HAND_OVER_QUEUE)).unzip();
+    queues
         .into_iter()
         .enumerate()
-        .map(|(index, inbox)| {
+        .map(|(index, queue)| {
             let (registry, board, snapshot) = (Arc::clone(registry), Arc::clone(&board), Arc::clone(snapshot));
-            let peers = peers.clone().into_boxed_slice();
-            start(inbox, move || Local::new(WorkerId(index), registry, board, peers, max_pipes / count, snapshot))
+            let inboxes = inboxes.clone().into_boxed_slice();
+            start(queue, move || Local::new(WorkerId(index), registry, board, inboxes, snapshot))
         })
         .collect()
 }
@@ -107,7 +102,7 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
 async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
     let mut acceptors = Acceptors { local: Rc::clone(&local), retire: HashMap::new() };
     let sweeper = Rc::clone(&local);
-    spawn_local(async move { sweeper.sessions.sweep().await });
+    spawn_essential(async move { sweeper.sessions.sweep().await });
     loop {
         tokio::select! {
             Some(admitted) = inbox.recv() => serve(&local, admitted),
@@ -128,6 +123,16 @@ fn serve(local: &Rc<Local>, admitted: Admitted) {
     spawn_local(tcp::serve(Rc::clone(local), admitted));
 }
 
+/// Runs a task without which the worker would only seem to work. If it panics the process ends, for its supervisor to see.
+fn spawn_essential(task: impl Future<Output = ()> + 'static) {
+    let task = spawn_local(task);
+    spawn_local(async move {
+        if task.await.is_err_and(|error| error.is_panic()) {
+            std::process::abort();
+        }
+    });
+}
+
 /// The loops that accept on one worker.
 struct Acceptors {
     local: Rc<Local>,
@@ -144,7 +149,7 @@ impl Acceptors {
         let (retire, retired) = oneshot::channel();
         self.retire.insert(bind, retire);
         let local = Rc::clone(&self.local);
-        spawn_local(acceptor.run(move |admitted| serve(&local, admitted), retired));
+        spawn_essential(acceptor.run(move |admitted| serve(&local, admitted), retired));
     }
 
     fn retire(&mut self, bind: BindId) {

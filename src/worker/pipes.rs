@@ -14,10 +14,9 @@ const SPARES: usize = 16;
 /// After the kernel refused a pipe, none is asked for this long.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pipes of one worker, at most `limit` of them.
-#[derive(Debug)]
+/// The pipes of one worker.
+#[derive(Debug, Default)]
 pub struct Pipes {
-    limit: usize,
     /// Pipes in existence, spares included.
     count: Cell<usize>,
     spares: RefCell<Vec<Pipe>>,
@@ -32,20 +31,15 @@ pub struct Loan {
 }
 
 impl Pipes {
-    /// No pipes yet, and never more than `limit`.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, count: Cell::new(0), spares: RefCell::default(), refused: Cell::new(None) }
-    }
-
-    /// An empty pipe; `None` at the limit and while the kernel refuses.
-    pub fn borrow(self: &Rc<Self>) -> Option<Loan> {
-        let pipe = self.spares.borrow_mut().pop().or_else(|| self.create())?;
+    /// An empty pipe; `None` while the kernel refuses, and when there are `limit` of them.
+    pub fn borrow(self: &Rc<Self>, limit: impl FnOnce() -> usize) -> Option<Loan> {
+        let pipe = self.spares.borrow_mut().pop().or_else(|| self.create(limit()))?;
         Some(Loan { pipe: Some(pipe), pipes: Rc::clone(self) })
     }
 
-    fn create(&self) -> Option<Pipe> {
+    fn create(&self, limit: usize) -> Option<Pipe> {
         let is_pausing = self.refused.get().is_some_and(|refused| Tick::now().since(refused) < REFUSAL_PAUSE);
-        if self.count.get() >= self.limit || is_pausing {
+        if self.count.get() >= limit || is_pausing {
             return None;
         }
         match Pipe::new() {
@@ -102,24 +96,24 @@ mod tests {
 
     #[test]
     fn pipes_are_bounded_and_come_back() {
-        let pipes = Rc::new(Pipes::new(2));
-        let first = pipes.borrow().expect("first");
-        let _second = pipes.borrow().expect("second");
-        assert!(pipes.borrow().is_none());
+        let pipes = Rc::new(Pipes::default());
+        let first = pipes.borrow(|| 2).expect("first");
+        let _second = pipes.borrow(|| 2).expect("second");
+        assert!(pipes.borrow(|| 2).is_none());
         drop(first);
         assert_eq!(pipes.spares.borrow().len(), 1);
-        assert!(pipes.borrow().is_some());
+        assert!(pipes.borrow(|| 2).is_some());
     }
 
     #[test]
     fn a_pipe_with_bytes_in_it_is_never_reused() {
-        let pipes = Rc::new(Pipes::new(1));
+        let pipes = Rc::new(Pipes::default());
         let (mut client, source) = UnixStream::pair().expect("socket pair");
         client.write_all(b"left over").expect("write");
-        let mut loan = pipes.borrow().expect("pipe");
+        let mut loan = pipes.borrow(|| 1).expect("pipe");
         loan.fill(&source, usize::MAX).expect("fill");
         drop(loan);
         assert!(pipes.spares.borrow().is_empty());
-        assert!(pipes.borrow().is_some(), "its place is free again");
+        assert!(pipes.borrow(|| 1).is_some(), "its place is free again");
     }
 }

@@ -18,11 +18,11 @@ use crate::metrics::reason::CloseReason;
 use crate::pool::backend::BackendState;
 use crate::sys::clock::Tick;
 
-/// A session that has been silent for this long looks once whether a peer is gone with data outstanding; while one might
-/// be, it looks again after as long.
-const SILENCE: Duration = Duration::from_secs(15);
+/// A session in which something has moved, or is still on its way, is checked at multiples of this: whether both sides
+/// still answer, and what else needs no precision. All sessions of a worker at once, so that one sweep serves them all.
+const CHECKUP: Duration = Duration::from_secs(15);
 
-/// Two sweeps are at least this far apart: the precision of every inactivity limit.
+/// A sweep plans the next one at least this far ahead: the precision of every inactivity limit.
 const SWEEP_SPACING: Duration = Duration::from_millis(50);
 
 /// All sessions of one worker.
@@ -43,9 +43,9 @@ pub struct Ticket {
     overdue: Cell<Overdue>,
     has_expired: Cell<bool>,
     order: Cell<Option<CloseReason>>,
-    /// When the session is to look after its peers; `None` once it has and found nothing outstanding.
-    look_at: Cell<Option<Tick>>,
-    is_to_look: Cell<bool>,
+    /// When the session is checked next; `None` after a check until something moves.
+    checkup_at: Cell<Option<Tick>>,
+    is_due_for_checkup: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// The backend and the number of cuts it had when the session was connected to it.
     backend: RefCell<Option<(Arc<BackendState>, u32)>>,
@@ -86,8 +86,8 @@ impl Sessions {
             overdue: Cell::new(Overdue::Expire),
             has_expired: Cell::new(false),
             order: Cell::new(None),
-            look_at: Cell::new(Some(Tick::now().after(SILENCE))),
-            is_to_look: Cell::new(false),
+            checkup_at: Cell::new(None),
+            is_due_for_checkup: Cell::new(false),
             waker: RefCell::new(None),
             backend: RefCell::new(None),
         });
@@ -144,7 +144,7 @@ impl Sessions {
                 ticket.expire();
                 continue;
             }
-            ticket.look_if_silent(now);
+            ticket.check_up(now);
             let due = ticket.due();
             next = Some(next.map_or(due, |next: Tick| next.min(due)));
         }
@@ -163,26 +163,20 @@ impl Sessions {
 impl Ticket {
     /// When a sweep next has something to do for this session.
     fn due(&self) -> Tick {
-        self.look_at.get().map_or(self.overdue_at(), |look_at| look_at.min(self.overdue_at()))
+        self.checkup_at.get().map_or(self.overdue_at(), |checkup| checkup.min(self.overdue_at()))
     }
 
     fn overdue_at(&self) -> Tick {
         self.progress.get().after(self.limit.get())
     }
 
-    /// Sends the session to look after its peers if it has been silent for long enough.
-    fn look_if_silent(&self, now: Tick) {
-        if self.look_at.get().is_none_or(|look_at| now < look_at) {
-            return;
+    /// Wakes the session for its checkup if that is due.
+    fn check_up(&self, now: Tick) {
+        if self.checkup_at.get().is_some_and(|checkup| checkup <= now) {
+            self.checkup_at.set(None);
+            self.is_due_for_checkup.set(true);
+            self.wake();
         }
-        let silent_at = self.progress.get().after(SILENCE);
-        if now < silent_at {
-            self.look_at.set(Some(silent_at));
-            return;
-        }
-        self.look_at.set(None);
-        self.is_to_look.set(true);
-        self.wake();
     }
 
     fn expire(&self) {
@@ -213,20 +207,20 @@ impl Entry<'_> {
     /// Notes that bytes moved.
     pub fn progressed(&self) {
         self.ticket.progress.set(Tick::now());
-        if self.ticket.look_at.get().is_none() {
-            self.look_again();
+        self.plan_checkup();
+    }
+
+    /// Whether the session is due for its checkup; asking makes it done.
+    pub fn is_due_for_checkup(&self) -> bool {
+        self.ticket.is_due_for_checkup.take()
+    }
+
+    /// Has the session checked once more, though nothing may move.
+    pub fn plan_checkup(&self) {
+        if self.ticket.checkup_at.get().is_none() {
+            self.ticket.checkup_at.set(Some(Tick::now().after(CHECKUP).rounded_up(CHECKUP)));
+            self.sessions.sweep_by(self.ticket.due());
         }
-    }
-
-    /// Whether the session is to look after its peers now.
-    pub fn is_to_look(&self) -> bool {
-        self.ticket.is_to_look.take()
-    }
-
-    /// Asks to be sent to look once more.
-    pub fn look_again(&self) {
-        self.ticket.look_at.set(Some(Tick::now().after(SILENCE)));
-        self.sessions.sweep_by(self.ticket.due());
     }
 
     /// From now on the session ends with `reason` once it has been silent for `limit`.
@@ -261,9 +255,12 @@ impl Entry<'_> {
         self.sessions.sweep_by(self.ticket.due());
     }
 
-    /// Notes which backend the session is connected to.
-    pub fn connected_to(&self, backend: &Arc<BackendState>) {
-        self.ticket.backend.replace(Some((Arc::clone(backend), backend.cuts())));
+    /// Notes which backend the session is connected to, and how often that had been cut before the attempt.
+    pub fn connected_to(&self, backend: &Arc<BackendState>, cuts: u32) {
+        if backend.cuts() != cuts {
+            self.ticket.end(CloseReason::BackendDown);
+        }
+        self.ticket.backend.replace(Some((Arc::clone(backend), cuts)));
     }
 
     /// The order to end, if there is one; otherwise the task is woken when it comes.
@@ -314,7 +311,7 @@ mod tests {
         assert_eq!(order_of(&long), None);
         let next = sessions.next_sweep.get().expect("the long one");
         assert!(next > now && next <= now.after(LIMIT * 4));
-        assert!(next > now.after(LIMIT * 3), "it has looked after its peers and has nothing to do until it is overdue");
+        assert!(next > now.after(LIMIT * 3), "nothing moved, so there is nothing to do until it is overdue");
         drop((short, long));
         assert!(sessions.is_empty());
     }
@@ -331,19 +328,21 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_session_looks_once_and_again_after_the_next_progress() {
+    fn a_session_is_checked_after_it_moved_however_often_it_does_and_then_left_alone() {
         let sessions = Sessions::default();
-        let entry = enter(&sessions, SILENCE * 100);
+        let entry = enter(&sessions, CHECKUP * 100);
         let now = Tick::now();
-        sessions.sweep_once(now.after(SILENCE / 2));
-        assert!(!entry.is_to_look(), "not silent for long");
-        sessions.sweep_once(now.after(SILENCE * 2));
-        assert!(entry.is_to_look());
-        sessions.sweep_once(now.after(SILENCE * 4));
-        assert!(!entry.is_to_look(), "once is enough while nothing moves");
+        sessions.sweep_once(now.after(CHECKUP * 3));
+        assert!(!entry.is_due_for_checkup(), "nothing has moved");
         entry.progressed();
-        sessions.sweep_once(now.after(SILENCE * 6));
-        assert!(entry.is_to_look());
+        entry.progressed();
+        sessions.sweep_once(now.after(CHECKUP / 2));
+        assert!(!entry.is_due_for_checkup(), "not yet");
+        entry.progressed();
+        sessions.sweep_once(now.after(CHECKUP * 2));
+        assert!(entry.is_due_for_checkup(), "moving on does not postpone it");
+        sessions.sweep_once(now.after(CHECKUP * 6));
+        assert!(!entry.is_due_for_checkup(), "once is enough while nothing moves");
     }
 
     #[test]
@@ -370,10 +369,13 @@ mod tests {
         let backend = Arc::new(BackendState::new(key, 1, Status::Up));
         let sessions = Sessions::default();
         let before = enter(&sessions, LIMIT);
-        before.connected_to(&backend);
+        before.connected_to(&backend, 0);
         backend.cut();
         let after = enter(&sessions, LIMIT);
-        after.connected_to(&backend);
+        after.connected_to(&backend, 1);
+        let during = enter(&sessions, LIMIT);
+        during.connected_to(&backend, 0);
+        assert_eq!(order_of(&during), Some(CloseReason::BackendDown));
         sessions.end_cut();
         assert_eq!(order_of(&before), Some(CloseReason::BackendDown));
         assert_eq!(order_of(&after), None);
