@@ -135,6 +135,18 @@ fn run_tells_a_bad_configuration_from_a_start_that_failed() {
     }
 }
 
+#[test]
+fn a_bad_filter_in_the_environment_is_told() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = write(directory.path(), "valid.toml", &configuration(SocketAddr::from(([127, 0, 0, 1], 5432))));
+    for arguments in [&["run", "-c", &file][..], &["demo", "--seconds", "1"]] {
+        let output = command(arguments).env("EVENKEEL_LOG", "inof").output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(said.contains("EVENKEEL_LOG") && said.contains("did you mean `info`?"), "{said}");
+    }
+}
+
 /// A running `evenkeel simulate`, killed when dropped.
 struct Simulation {
     child: Child,
