@@ -97,6 +97,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("127.0.0.1:9600", "127.0.0.1:0", "4:8 port 0 is no port -> ports are 1 to 65535"),
     ("127.0.0.1:9600", "127.0.0.1:5432", "7:9 [admin] and listener `pg` both bind 127.0.0.1:5432"),
     (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["0.0.0.0:9600"]"#,
+        "7:9 [admin] and listener `pg` cannot share a port: 0.0.0.0:9600 covers 127.0.0.1:9600",
+    ),
+    (
         "/run/evenkeel.sock",
         "run/evenkeel.sock",
         "5:10 the path of a unix socket must be absolute, and `run/evenkeel.sock` is not",
@@ -313,6 +318,25 @@ fn every_mistake_is_told() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_admin_side_shares_its_port_with_no_wildcard() {
+    let with = |http: &str, bind: &str| {
+        let admin = format!("[admin]\nhttp = \"{http}\"\n");
+        let listener = SMALL.replace("127.0.0.1:1", bind);
+        [format!("{admin}{listener}"), format!("{listener}{admin}")]
+    };
+    for (http, bind) in [("127.0.0.1:9", "0.0.0.0:9"), ("[::1]:9", "[::]:9"), ("127.0.0.2:9", "0.0.0.0:9")] {
+        for text in with(http, bind) {
+            let told = brief(&errors(&text));
+            assert!(told.contains(&format!("cannot share a port: {bind} covers {http}")), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+    for (http, bind) in [("127.0.0.1:9", "[::]:9"), ("[::1]:9", "0.0.0.0:9"), ("127.0.0.1:9", "0.0.0.0:8")] {
+        with(http, bind).iter().for_each(|text| drop(config(text)));
+    }
 }
 
 #[test]
