@@ -51,6 +51,7 @@ fn every_help_shows_an_example() {
         let help = stdout(&evenkeel(&[subcommand, "--help"]));
         let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("no example in {help}"));
         assert!(examples.contains(&format!("evenkeel {subcommand} ")), "{help}");
+        assert!(help.contains("Exit codes: 0 "), "{help}");
     }
     let help = stdout(&evenkeel(&["--help"]));
     assert!(help.contains("Examples:\n  evenkeel demo") && help.contains("Exit codes:"), "{help}");
@@ -93,6 +94,34 @@ fn arguments_that_make_no_sense_exit_with_2() {
 }
 
 #[test]
+fn what_is_missing_or_wrong_in_the_arguments_is_told() {
+    for (arguments, hints) in [
+        (&["-c", "a.toml"][..], &["run -c a.toml", "check -c a.toml", "-t -c a.toml"][..]),
+        (&["-t"], &["--config <FILE>"]),
+        (&["simulate", "--listen", "localhost:9000"], &["localhost:9000", "IP:PORT", "127.0.0.1:9001"]),
+    ] {
+        let output = evenkeel(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(hints.iter().all(|hint| said.contains(hint)), "{said}");
+    }
+}
+
+#[test]
+fn a_check_that_nobody_reads_still_answers() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let valid = configuration(SocketAddr::from(([127, 0, 0, 1], 5432)));
+    for (text, code) in [(valid.as_str(), 0), ("?", 1)] {
+        let file = write(directory.path(), "evenkeel.toml", text);
+        let (reader, writer) = io::pipe().expect("two descriptors");
+        drop(reader);
+        let output = command(&["check", "-c", &file]).stdout(writer).output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+    }
+}
+
+#[test]
 fn minus_t_answers_as_check_does() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let address = SocketAddr::from(([127, 0, 0, 1], 5432));
@@ -104,6 +133,9 @@ fn minus_t_answers_as_check_does() {
         let short = evenkeel(&["-t", "-c", file]);
         assert_eq!(check.status.code(), Some(code), "{check:?}");
         assert_eq!(short, check);
+        let check = evenkeel(&["check", "-c", file, "--format", "json"]);
+        assert!(check.stdout.starts_with(b"{"), "{check:?}");
+        assert_eq!(evenkeel(&["-t", "-c", file, "--format", "json"]), check);
     }
 }
 
