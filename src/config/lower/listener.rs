@@ -81,7 +81,9 @@ impl Lowering<'_> {
     fn pool_reference(&mut self, file: &File, listener: &file::Listener) -> PoolName {
         let Some(pool) = listener.pool.given() else { return PoolName::from("") };
         let mut names = file.pools().iter().map(|(name, _)| &*name.value);
-        if !names.clone().any(|name| name == pool.value) {
+        // Pools that were refused as a whole may have had it.
+        let is_known = file.pools.given().is_some() || file.pools.is_absent();
+        if is_known && !names.clone().any(|name| name == pool.value) {
             let help = did_you_mean(&pool.value, names.clone()).unwrap_or_else(|| match names.next() {
                 Some(first) => names.fold(format!("the pools are `{first}`"), |list, name| format!("{list}, `{name}`")),
                 None => format!("define it: [pools.{}]", pool.value),
