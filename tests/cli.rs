@@ -315,21 +315,45 @@ fn simulate_says_which_address_is_taken() {
     assert!(error.contains(&addr), "{error}");
 }
 
+/// The number right before `words`.
+#[track_caller]
+fn number_before(text: &str, words: &str) -> u32 {
+    let (before, _) = text.split_once(words).unwrap_or_else(|| panic!("no {words:?} in {text}"));
+    before.split_whitespace().last().and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{words:?}: {text}"))
+}
+
 #[test]
-fn the_demo_ends_by_itself_and_shows_everyone_at_work() {
-    let output = evenkeel(&["demo", "--seconds", "3"]);
+fn the_demo_ends_by_itself_and_shows_a_death_and_a_recovery() {
+    // The mortal backend dies after 5 seconds, listens again after 8, and is up after two more probes.
+    let output = evenkeel(&["demo", "--seconds", "11"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = stdout(&output);
-    let table = text.split("\n\n").filter(|part| part.contains("\nbackend ")).last().expect("a table");
+    let tables: Vec<&str> = text.split("\n\n").filter(|part| part.contains("\nbackend ")).collect();
+    let cells = |table: &str, backend: &str| -> Vec<String> {
+        let row = table.lines().find(|line| line.starts_with(backend));
+        row.unwrap_or_else(|| panic!("{backend}: {text}")).split_whitespace().map(str::to_owned).collect()
+    };
+    let last = tables.last().expect("a table");
     for backend in ["steady-1", "steady-2", "slow", "mortal"] {
-        let row = table.lines().find(|line| line.starts_with(backend)).unwrap_or_else(|| panic!("{backend}: {text}"));
-        let cells: Vec<_> = row.split_whitespace().collect();
-        assert_eq!(cells[2], "up", "{row}");
+        let cells = cells(last, backend);
+        assert_eq!(cells[2], "up", "{text}");
         assert_ne!(cells[4], "0", "{backend} got no session: {text}");
     }
-    // Nothing dies in the first seconds, so nothing may fail.
-    assert!(text.contains(" 0 failures:\n"), "{text}");
-    assert!(!table.contains("clients: 0 answers/s"), "{text}");
+    assert!(!last.contains("clients: 0 answers/s"), "{text}");
+    let sessions_while_dead = tables.iter().filter_map(|table| {
+        let cells = cells(table, "mortal");
+        (cells[2] == "DOWN").then(|| cells[4].parse().expect("a count"))
+    });
+    let sessions_while_dead: Vec<u32> = sessions_while_dead.collect();
+    let at_death = *sessions_while_dead.first().unwrap_or_else(|| panic!("nobody died: {text}"));
+    assert!(sessions_while_dead.iter().all(|count| *count == at_death), "{text}");
+    assert!(cells(last, "mortal")[4].parse::<u32>().expect("a count") > at_death, "nobody came back to it: {text}");
+
+    // Of 32 clients, those on the backend that died lose their connection, once. One that was at its first message
+    // cannot tell that from a refusal.
+    let (cut, refused) = (number_before(&text, " connections cut"), number_before(&text, " connections refused"));
+    assert!(cut >= 1 && cut + refused <= 32 && refused <= cut, "{text}");
+    assert_eq!((number_before(&text, " answers late"), number_before(&text, " wrong")), (0, 0), "{text}");
 }
 
 #[test]
