@@ -151,7 +151,7 @@ fn check(config: &Path, format: check::Format) -> Exit {
 fn refuse_without_command(config: Option<&Path>) -> Exit {
     let file = config.unwrap_or(Path::new("FILE")).display();
     let message = format!(
-        "what should be done is missing: `evenkeel run -c {file}` balances, `evenkeel check -c {file}` and \
+        "a command is missing: `evenkeel run -c {file}` balances, `evenkeel check -c {file}` and \
          `evenkeel -t -c {file}` validate"
     );
     let error = Arguments::command().error(ErrorKind::MissingSubcommand, message);
