@@ -18,6 +18,11 @@ step() {
   "$@"
 }
 
+# The toolchain is not pinned: what passes or fails here does so with these.
+step rustc --version --verbose
+step cargo --version
+step cargo clippy --version
+step cargo fmt --version
 step cargo fmt --check
 # Both ways, or the tests' faults could hide an unused import, or be part of a release.
 step cargo clippy --locked --all-targets -- -D warnings

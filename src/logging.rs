@@ -17,6 +17,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::{EnvFilter, fmt, reload};
 
+use crate::config::{self, BadLogFilter};
+
 /// The environment variable whose filter goes before that of the configuration.
 pub const FILTER_VARIABLE: &str = "EVENKEEL_LOG";
 
@@ -36,13 +38,14 @@ pub enum Format {
 /// Why logging could not be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
+    /// The filter in the environment is not one that the configuration could have.
+    #[error("{FILTER_VARIABLE} in the environment: {0}")]
+    Environment(#[from] BadLogFilter),
     /// The filter is not in the syntax of [`EnvFilter`].
-    #[error("log filter {filter:?} from {origin}: {error}")]
+    #[error("log filter {filter:?}: {error}")]
     Filter {
         /// As written.
         filter: String,
-        /// The environment variable or the configuration.
-        origin: &'static str,
         /// What is wrong with it.
         error: ParseError,
     },
@@ -65,7 +68,7 @@ pub struct Guard {
 /// Starts logging for the whole process, panics included.
 ///
 /// `config_filter` holds directives in the syntax of [`EnvFilter`], such as `info,evenkeel::access=off`; the variable
-/// [`FILTER_VARIABLE`] replaces it when it is set and not empty.
+/// [`FILTER_VARIABLE`] replaces it when it is set and not empty, and is held to the same rule as the key `log`.
 ///
 /// # Errors
 /// When the filter does not parse, or when logging was started before.
@@ -105,16 +108,17 @@ impl FilterHandle {
     }
 
     fn parse(environment: Option<&str>, config_filter: &str) -> Result<EnvFilter, LogError> {
-        let (origin, filter) = match environment {
-            Some(filter) => (FILTER_VARIABLE, filter),
-            None => ("the configuration", config_filter),
+        let filter = match environment {
+            Some(filter) => config::log_filter(filter)?,
+            None => config_filter.to_owned(),
         };
-        EnvFilter::try_new(filter).map_err(|error| LogError::Filter { filter: filter.to_owned(), origin, error })
+        EnvFilter::try_new(&filter).map_err(|error| LogError::Filter { filter, error })
     }
 }
 
 fn environment() -> Option<String> {
-    env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.is_empty())
+    let filter = env::var_os(FILTER_VARIABLE).filter(|filter| !filter.is_empty())?;
+    Some(filter.to_string_lossy().into_owned())
 }
 
 /// A queue that never blocks whoever adds to it, and the thread that empties it into `writer`.
@@ -225,7 +229,7 @@ mod tests {
             filter.set(None, "warn,evenkeel::access=info").expect("the filter is valid");
             tracing::info!(target: "evenkeel::access", "second");
             let error = filter.set(None, "info,=nonsense=").expect_err("the filter is not valid");
-            assert!(error.to_string().contains("from the configuration"), "{error}");
+            assert!(error.to_string().contains("info,=nonsense="), "{error}");
             tracing::info!(target: "evenkeel::access", "third");
             tracing::info!("fourth");
         });
@@ -235,10 +239,11 @@ mod tests {
 
     #[test]
     fn the_environment_goes_before_the_configuration() {
-        let filter = FilterHandle::parse(Some("debug"), "error").expect("both are valid");
+        let filter = FilterHandle::parse(Some(" debug "), "error").expect("both are valid");
         assert_eq!(filter.to_string(), "debug");
-        let error = FilterHandle::parse(Some("=x="), "error").expect_err("the environment's filter is not valid");
-        assert!(error.to_string().contains(FILTER_VARIABLE), "{error}");
+        let error = FilterHandle::parse(Some("inof"), "error").expect_err("the environment's filter is not valid");
+        let expected = "EVENKEEL_LOG in the environment: `inof` is not a log level: did you mean `info`?";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

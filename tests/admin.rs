@@ -1,5 +1,7 @@
 //! The admin HTTP as a scraper, an orchestrator and a hostile client see it.
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,6 +22,7 @@ use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
 use evenkeel::pool::health::Status;
 use evenkeel::pool::registry::{Registry, ReloadResult};
 use evenkeel::pool::snapshot::{BackendView, PoolView, Snapshot};
+use support::wait::{SOON, wait_until};
 use tokio::sync::{oneshot, watch};
 
 const WORKERS: usize = 2;
@@ -306,7 +309,7 @@ fn the_65th_connection_is_closed_at_once() {
         let read = stream.write_all(request).and_then(|()| stream.read_to_string(&mut response));
         read.is_ok() && response.ends_with("live\n")
     };
-    while !served() {}
+    wait_until("there is room again", SOON, served);
     drop(open);
 }
 

@@ -12,6 +12,9 @@ const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize:
 
 const SOUND: &str = include_str!("../conf/postgres.toml");
 
+/// The least that serves.
+const LISTENING: &str = "listeners.a = { bind = ['[::]:1'], pool = 'p' }\npools.p.backends = ['a:1']\n";
+
 /// Parses; whatever comes of it must be sound in itself.
 fn parse(text: &str) -> Option<Config> {
     match Config::parse("random.toml", text, &MACHINE) {
@@ -43,6 +46,8 @@ fn assert_whole(config: &Config) {
     for pool in config.pools.values() {
         assert!(!pool.backends.is_empty());
     }
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log);
+    assert!(filter.is_ok(), "{:?}: {filter:?}", config.log);
     let descriptors = 2 * u64::from(config.max_connections.get()) + 2 * config.max_pipes as u64;
     assert!(descriptors < MACHINE.descriptor_limit);
 }
@@ -266,6 +271,13 @@ proptest! {
     }
 
     #[test]
+    fn an_accepted_log_filter_is_one_that_the_logger_takes(
+        text in "[ \t]?(info|OFF|warN|inof)?([ ,=:._\\[{-]|evenkeel|access|debug|\u{e9}){0,8}[ \t]?"
+    ) {
+        parse(&format!("log = {text:?}\n{LISTENING}"));
+    }
+
+    #[test]
     fn a_sound_configuration_is_accepted_and_equals_itself(text in sound()) {
         let config = parse(&text).expect("is sound");
         prop_assert!(Diff::new(&config, &config).is_empty());
@@ -290,6 +302,12 @@ proptest! {
         prop_assert_eq!(kept + there.listeners.added.len(), new.listeners.len());
         prop_assert!(there.listeners.changed.len() <= kept);
     }
+}
+
+#[test]
+fn space_in_a_log_filter_does_not_reach_the_logger() {
+    let text = format!("log = \" info, evenkeel::access=off\"\n{LISTENING}");
+    assert_eq!(parse(&text).expect("is sound").log, "info,evenkeel::access=off");
 }
 
 /// The unmutated file goes through the same token splitting, so that the mutations start from something sound.

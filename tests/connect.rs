@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use support::backend::{Backend, Behaviour, greeted};
@@ -14,11 +15,15 @@ use support::port::free_addr;
 use support::socket::{assert_echo, assert_refused, connect, end, reset};
 use support::wait::{SOON, hold_for, wait_until};
 
+/// What is measured in milliseconds is measured by one test at a time; none of the others takes long or much.
+static MEASURING: Mutex<()> = Mutex::new(());
+
 /// Longer than any of these tests waits: what ends a session here is the client, never this.
 const PATIENT: &str = "connect_timeout = \"20s\"\nconnect_attempts = 1";
 
 #[test]
 fn a_client_that_resets_during_connect_ends_the_session_at_once() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, hole) = (free_addr(), Blackhole::new());
     let balancer = Balancer::start(&config(front, &[hole.addr()], PATIENT));
     let client = connect(front);
@@ -30,6 +35,7 @@ fn a_client_that_resets_during_connect_ends_the_session_at_once() {
 
 #[test]
 fn a_client_that_closes_during_connect_ends_the_session_soon() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, hole) = (free_addr(), Blackhole::new());
     let balancer = Balancer::start(&config(front, &[hole.addr()], PATIENT));
     let client = connect(front);
@@ -41,6 +47,7 @@ fn a_client_that_closes_during_connect_ends_the_session_soon() {
 
 #[test]
 fn a_client_that_sends_and_closes_during_connect_ends_the_session_with_its_reset() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, hole) = (free_addr(), Blackhole::new());
     let balancer = Balancer::start(&config(front, &[hole.addr()], PATIENT));
     let mut client = connect(front);
@@ -107,6 +114,7 @@ fn a_backend_that_refuses_is_passed_over_and_the_client_sees_nothing() {
 
 #[test]
 fn a_silent_backend_is_passed_over_after_connect_timeout() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, hole, good) = (free_addr(), Blackhole::new(), Backend::start(Behaviour::Greet));
     let keys = "policy = \"round-robin\"\nconnect_timeout = \"200ms\"";
     let balancer = Balancer::start(&config(front, &[hole.addr(), good.addr()], keys));

@@ -9,8 +9,9 @@ use rustix::process::Signal;
 use support::backend::{Backend, Behaviour, greeted, read_greeting};
 use support::balancer::{Balancer, Reload};
 use support::config::Config;
+use support::log::Record;
 use support::port::free_addr;
-use support::socket::{assert_echo, connect, end, wait_closed};
+use support::socket::{assert_echo, assert_refused, connect, end, wait_closed};
 use support::wait::{SOON, hold_for, wait_until};
 
 /// Connections that wait in the kernel's queues while the process is stopped.
@@ -37,6 +38,33 @@ fn the_log_says_what_changed_and_the_generation_counts() {
 
     let changes = balancer.reload_done(&after);
     assert!(changes.contains("listeners +0 -0 ~0") && changes.contains("backends +0 -0 ~0"), "{changes}");
+}
+
+#[test]
+fn what_is_logged_changes_with_a_reload() {
+    let (front, to_nobody, back) = (free_addr(), free_addr(), Backend::start(Behaviour::Echo));
+    let logging = |filter: &str| {
+        let config = Config::new().top(&format!("log = \"{filter}\""));
+        let config = config.listener("main", front, "main", "").pool("main", &[back.addr()], "");
+        config.listener("dead", to_nobody, "dead", "").pool("dead", &[free_addr()], "")
+    };
+    let is_there = |balancer: &Balancer, what: fn(&Record) -> bool| balancer.log.events().iter().any(what);
+    let balancer = Balancer::start(&logging("info, evenkeel::access=off"));
+    assert_echo(&mut connect(front));
+    balancer.wait_idle(SOON);
+
+    let changes = balancer.reload_done(&logging("info"));
+    assert!(changes.ends_with(", settings log"), "{changes}");
+    assert!(!is_there(&balancer, |record| record.message().contains("restart")), "this needs none");
+    let mut client = connect(front);
+    assert_echo(&mut client);
+    let name = client.local_addr().expect("a connected socket has an address").to_string();
+    drop(client);
+    assert_eq!(balancer.log.only_session().text("client"), name, "the first session was not to be logged");
+
+    balancer.reload_done(&logging("debug"));
+    assert_refused(to_nobody);
+    wait_until("debug records are there", SOON, || is_there(&balancer, |record| record.text("level") == "DEBUG"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod support;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use support::balancer::Balancer;
@@ -13,8 +14,11 @@ use support::process::TcpState;
 use support::socket::{addr_of, assert_end, end, flood, listen, pass_byte, reset, session, wait_reset};
 use support::wait::SOON;
 
-/// What "at once" means. One test runs the cases one after another, so that they do not slow each other.
+/// What "at once" means.
 const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// One test measures at a time, so that they do not slow each other.
+static MEASURING: Mutex<()> = Mutex::new(());
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -53,6 +57,7 @@ const CASES: [Before; 9] = [
 
 #[test]
 fn a_reset_of_either_side_reaches_the_other_at_once() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, back) = (free_addr(), listen());
     let balancer = Balancer::start(&config(front, &back));
     let mut ended = 0;
@@ -86,6 +91,7 @@ fn a_reset_of_either_side_reaches_the_other_at_once() {
 
 #[test]
 fn closing_with_unread_data_is_a_reset_too() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let (front, back) = (free_addr(), listen());
     let balancer = Balancer::start(&config(front, &back));
     let (client, mut backend) = session(front, &back);

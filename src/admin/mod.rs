@@ -157,6 +157,9 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(50);
 
+    /// Far above anything expected on a busy machine; only a hang reaches it.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     /// Limits that no test reaches.
     const GENEROUS: Limits = Limits {
         connections: 8,
@@ -253,7 +256,9 @@ mod tests {
         let addr = start(6_000, limits).await;
         let stalled = send(addr, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
         // There is room for one connection, so another is answered only once the first is gone.
-        while rest(send(addr, "GET /livez HTTP/1.0\r\n\r\n").await).await.is_empty() {}
+        let another_is_served =
+            async { while rest(send(addr, "GET /livez HTTP/1.0\r\n\r\n").await).await.is_empty() {} };
+        timeout(PATIENCE, another_is_served).await.expect("the stalled client is cut off");
         let response = rest(stalled).await;
         assert!(response.starts_with("HTTP/1.1 200 "), "{}", &response[..response.len().min(200)]);
         assert!(!response.ends_with("\r\n0\r\n\r\n"), "the response is complete");

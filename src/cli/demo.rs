@@ -20,7 +20,10 @@ backend, and what it costs the others.
 Everything listens on free ports of 127.0.0.1. Ctrl-c stops it.
 
 Example:
-  evenkeel demo --seconds 30";
+  evenkeel demo --seconds 30
+
+Exit codes: 0 clean stop, 1 EVENKEEL_LOG in the environment is not valid, 2 the arguments make no sense, 3 could not \
+start";
 
 /// The arguments of `demo`.
 #[derive(Debug, Args)]

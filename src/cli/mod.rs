@@ -12,7 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
 use crate::{VERSION, logging};
@@ -71,8 +72,11 @@ struct Arguments {
     #[arg(short = 't', requires = "config")]
     test: bool,
     /// The configuration to validate
-    #[arg(short, long, value_name = "FILE", requires = "test")]
+    #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// How the answer looks on stdout
+    #[arg(long, value_enum, default_value = "text", requires = "test")]
+    format: check::Format,
 }
 
 /// What can be asked.
@@ -125,26 +129,37 @@ Exit codes: 0 valid, 1 not valid, 2 the arguments make no sense";
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> Exit {
-    let Arguments { command, config, .. } = Arguments::parse();
+    let Arguments { command, test, config, format } = Arguments::parse();
     match command {
         Some(Command::Run(arguments)) => run::run(arguments.config, arguments.log_format),
         Some(Command::Check(arguments)) => check(&arguments.config, arguments.format),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
-        // `-t`, which the parser admits only together with a file.
-        None => config.map_or(Exit::Usage, |config| check(&config, check::Format::Text)),
+        None => match config {
+            Some(config) if test => check(&config, format),
+            config => refuse_without_command(config.as_deref()),
+        },
     }
 }
 
 fn check(config: &Path, format: check::Format) -> Exit {
-    match check::check(config, format, &mut io::stdout().lock()) {
-        Ok(0) => Exit::Success,
-        Ok(_) => Exit::BadConfiguration,
-        Err(error) => {
-            eprintln!("evenkeel: cannot print: {error}");
-            Exit::CouldNotStart
-        }
-    }
+    check::check(config, format, &mut io::stdout().lock()).unwrap_or_else(|error| {
+        eprintln!("evenkeel: cannot print: {error}");
+        Exit::CouldNotStart
+    })
+}
+
+/// Says what could have been meant by a file alone, and what there is if not even that was given.
+fn refuse_without_command(config: Option<&Path>) -> Exit {
+    let file = config.unwrap_or(Path::new("FILE")).display();
+    let message = format!(
+        "a command is missing: `evenkeel run -c {file}` balances, `evenkeel check -c {file}` and \
+         `evenkeel -t -c {file}` validate"
+    );
+    let error = Arguments::command().error(ErrorKind::MissingSubcommand, message);
+    // Nothing is left to tell whoever closed stderr.
+    let _ = error.print();
+    Exit::Usage
 }
 
 /// Starts logging; what is wrong with the filter is said on stderr.
@@ -162,8 +177,6 @@ fn runtime() -> io::Result<Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

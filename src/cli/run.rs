@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Exit;
 use crate::app::{self, App};
 use crate::config::Config;
-use crate::control::{Source, reload};
+use crate::control::{Source, file};
 use crate::logging;
 
 /// What `--help` adds.
@@ -28,7 +28,7 @@ instance because an address is in use";
 
 /// Runs the balancer until it is told to stop.
 pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
-    let config = match reload::read(&path, &app::machine()) {
+    let config = match file::read(&path, &app::machine()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");

@@ -33,7 +33,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Addresses to listen on, each a backend of its own; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", required = true, num_args = 1..)]
+    #[arg(long, value_name = "IP:PORT", required = true, num_args = 1.., value_parser = address)]
     listen: Vec<SocketAddr>,
     /// Wait this long before each answer
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay)]
@@ -148,6 +148,10 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address is IP:PORT, such as 127.0.0.1:9001 or [::1]:9001".into())
 }
 
 fn delay(text: &str) -> Result<Duration, String> {

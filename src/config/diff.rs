@@ -45,10 +45,10 @@ impl Diff {
             settings: differing(&[
                 ("max_connections", old.max_connections != new.max_connections),
                 ("shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
+                ("log", old.log != new.log),
             ]),
             restart_required: differing(&[
                 ("workers", old.workers != new.workers),
-                ("log", old.log != new.log),
                 ("admin.socket", old.admin.socket != new.admin.socket),
                 ("admin.http", old.admin.http != new.admin.http),
             ]),
@@ -61,10 +61,14 @@ impl Diff {
     }
 }
 
-/// "listeners +1 -0 ~1, backends +2 -1 ~0".
+/// "listeners +1 -0 ~1, backends +2 -1 ~0, pools +0 -0 ~0, settings shutdown_timeout,log".
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "listeners {}, backends {}", self.listeners, self.backends)
+        write!(f, "listeners {}, backends {}, pools {}", self.listeners, self.backends, self.pools)?;
+        if !self.settings.is_empty() {
+            write!(f, ", settings {}", self.settings.join(","))?;
+        }
+        Ok(())
     }
 }
 
@@ -166,7 +170,7 @@ mod tests {
     fn listeners_come_go_and_change() {
         let new = OLD.replace("listeners.a", "listeners.c").replace("127.0.0.1:2", "127.0.0.1:3");
         let diff = diff(&new);
-        assert_eq!(diff.to_string(), "listeners +1 -1 ~1, backends +0 -0 ~0");
+        assert_eq!(diff.to_string(), "listeners +1 -1 ~1, backends +0 -0 ~0, pools +0 -0 ~0");
         assert_eq!(diff.listeners.changed, [ListenerName::from("b")]);
     }
 
@@ -174,7 +178,8 @@ mod tests {
     fn a_new_backend_leaves_the_listeners_alone() {
         let new = OLD.replace(r#""x:1""#, r#"{ address = "x:1", weight = 2 }, "z:1", "zz:1""#);
         let diff = diff(&new);
-        assert_eq!(diff.to_string(), "listeners +0 -0 ~0, backends +2 -0 ~1");
+        let shown = "listeners +0 -0 ~0, backends +2 -0 ~1, pools +0 -0 ~0, settings max_connections";
+        assert_eq!(diff.to_string(), shown);
         assert_eq!(diff.backends.changed, [("p".into(), "x:1".into())]);
         assert_eq!(diff.settings, ["max_connections"], "the probes take descriptors");
         assert!(diff.pools.is_empty());
@@ -190,7 +195,7 @@ mod tests {
     fn pools_change_by_their_own_keys() {
         let diff = diff(&OLD.replace("[pools.p]", "[pools.p]\non_down = \"close\""));
         assert_eq!(diff.pools.changed, [PoolName::from("p")]);
-        assert_eq!(diff.to_string(), "listeners +0 -0 ~0, backends +0 -0 ~0");
+        assert_eq!(diff.to_string(), "listeners +0 -0 ~0, backends +0 -0 ~0, pools +0 -0 ~1");
         assert!(!diff.is_empty());
     }
 
@@ -198,7 +203,8 @@ mod tests {
     fn some_keys_need_a_restart() {
         let top = "workers = 7\nlog = \"debug\"\nshutdown_timeout = \"1s\"\nadmin.http = \"127.0.0.1:9\"\n";
         let diff = diff(&format!("{top}{OLD}"));
-        assert_eq!(diff.restart_required, ["workers", "log", "admin.http"]);
-        assert_eq!(diff.settings, ["max_connections", "shutdown_timeout"]);
+        assert_eq!(diff.restart_required, ["workers", "admin.http"]);
+        assert_eq!(diff.settings, ["max_connections", "shutdown_timeout", "log"]);
+        assert!(diff.to_string().ends_with(", settings max_connections,shutdown_timeout,log"), "{diff}");
     }
 }

@@ -192,7 +192,13 @@ impl Problems {
         }
         // A value that must not be followed by anything is said to be followed by "expected nothing".
         let message = message.trim_end_matches(", expected nothing");
-        let help = scalar.and_then(|span| text.get(span)).and_then(quotes_help);
+        let (message, help) = if message == DUPLICATE_KEY {
+            let key = text.get(place.start..place.end).unwrap_or_default();
+            (format!("{message} {}", quote(key)), None)
+        } else {
+            let value = scalar.and_then(|span| text.get(span)).or_else(|| bare_word(text, place));
+            (message.to_owned(), value.and_then(quotes_help))
+        };
         self.found.push(Problem { nature: Nature::Syntax, help, ..Problem::new(place, message) });
     }
 
@@ -226,6 +232,19 @@ impl Problems {
             }
         });
     }
+}
+
+/// The word at a place, if it is a value in brackets or braces that looks like an address or a name.
+fn bare_word(text: &str, place: Place) -> Option<&str> {
+    let is_of_word = |c: char| c.is_ascii_alphanumeric() || "._-:/@".contains(c);
+    let (before, after) = text.split_at_checked(place.start)?;
+    let start = before.rfind(|c| !is_of_word(c)).map_or(0, |last| last + 1);
+    let end = place.start + after.find(|c| !is_of_word(c)).unwrap_or(after.len());
+    let word = text.get(start..end).filter(|word| word.contains(['.', ':']))?;
+    let before = text[..start].trim_end();
+    // A bracket that begins its line is one of a header, and so is what follows.
+    let is_header = before.strip_suffix('[').is_some_and(|rest| rest.is_empty() || rest.ends_with(['\n', '[']));
+    (before.ends_with(['[', ',', '=']) && !is_header).then_some(word)
 }
 
 /// For a word that stands where only a string could.

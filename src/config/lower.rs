@@ -6,7 +6,7 @@
 mod address;
 mod limits;
 mod listener;
-mod log;
+pub(super) mod log;
 mod pool;
 #[cfg(test)]
 mod tests;

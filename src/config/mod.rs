@@ -38,7 +38,7 @@ pub struct Config {
     pub max_pipes: usize,
     /// How long SIGTERM waits for sessions to finish.
     pub shutdown_timeout: Duration,
-    /// Filter directives in the syntax of `tracing_subscriber::EnvFilter`; the environment overrides them.
+    /// Filter directives that `tracing_subscriber::EnvFilter` takes, without space; the environment overrides them.
     pub log: String,
     /// The operator's side.
     pub admin: Admin,
@@ -218,6 +218,22 @@ impl Config {
     pub fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Self, ConfigErrors> {
         lower::parse(origin, text, machine)
     }
+}
+
+/// Why something is no list of log directives.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}", help.as_ref().map_or_else(String::new, |help| format!(": {help}")))]
+pub struct BadLogFilter {
+    message: String,
+    help: Option<String>,
+}
+
+/// Filter directives from elsewhere than the file, held to the same rule as the key `log`; without space in the answer.
+///
+/// # Errors
+/// The first directive that is none.
+pub fn log_filter(text: &str) -> Result<String, BadLogFilter> {
+    lower::log::directives(text).map_err(|(message, help)| BadLogFilter { message, help })
 }
 
 /// A name in the configuration: cheap to clone, compared by value.

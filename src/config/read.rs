@@ -9,7 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, Problems, did_you_mean, quote};
+use super::error::{Problem, Problems, did_you_mean, nearest, quote};
 use super::place::Place;
 
 /// A value and its place.
@@ -31,7 +31,7 @@ pub(super) struct Field<T> {
 enum Found<T> {
     /// It is not there.
     Absent,
-    /// It is there, has a wrong shape, and was reported.
+    /// It is there with a wrong shape, or under a name that is nearly right, and was reported.
     Refused,
     /// It is there and has the right shape.
     Given(At<T>),
@@ -46,7 +46,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// Whether the key is not there.
+    /// Whether the key is not there, under any name that was meant to be it.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.found, Found::Absent)
     }
@@ -93,10 +93,18 @@ pub(super) trait Read: Sized {
 }
 
 impl Reader<'_> {
-    /// Takes one key out of a table.
-    pub(super) fn field<T: Read>(&mut self, table: &DeTable<'_>, key: &'static str) -> Field<T> {
+    /// Takes one key, of those that the table may have, out of it.
+    pub(super) fn field<T: Read>(
+        &mut self,
+        table: &DeTable<'_>,
+        key: &'static str,
+        keys: &'static [&'static str],
+    ) -> Field<T> {
         let Some((written, value)) = table.get_key_value(key) else {
-            return Field { key, found: Found::Absent };
+            let is_meant =
+                |written: &str| !keys.contains(&written) && nearest(written, keys.iter().copied()) == Some(key);
+            let is_misspelt = table.keys().any(|written| is_meant(written.get_ref()));
+            return Field { key, found: if is_misspelt { Found::Refused } else { Found::Absent } };
         };
         let raw = raw(key, written.span().into(), value);
         let found = match T::read(raw, self) {
@@ -164,7 +172,7 @@ macro_rules! tables {
 
                 pub(super) fn read_table(table: &DeTable<'_>, reader: &mut Reader<'_>) -> Self {
                     reader.refuse_unknown_keys(table, Self::KEYS);
-                    Self { $($key: reader.field(table, tables!(@key $key $($written)?)),)* }
+                    Self { $($key: reader.field(table, tables!(@key $key $($written)?), Self::KEYS),)* }
                 }
             }
 

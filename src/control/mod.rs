@@ -4,6 +4,7 @@
 //! publishing it. It may be slow or stuck without costing the data plane a byte.
 
 pub mod binder;
+pub mod file;
 pub mod names;
 pub mod phase;
 mod publish;

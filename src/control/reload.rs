@@ -1,47 +1,30 @@
 //! Reloading: validate, compare, bind, publish. All or nothing.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
 use super::binder::BindError;
+use super::file::FileError;
 use super::names::Unresolved;
-use super::{Control, Source, Start, notify, publish};
+use super::{Control, Source, Start, file, notify, publish};
+use crate::config::Config;
 use crate::config::diff::Diff;
-use crate::config::{Config, ConfigErrors, Machine};
 use crate::pool::registry::ReloadResult;
 use crate::worker::Command;
 
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is wrong.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
+    /// The file gives no configuration.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A name does not resolve.
     #[error(transparent)]
     Resolve(#[from] Unresolved),
     /// An address is taken or forbidden.
     #[error(transparent)]
     Bind(#[from] BindError),
-}
-
-/// Reads and lowers a configuration file.
-///
-/// # Errors
-/// The file cannot be read, or every error in it.
-pub fn read(path: &Path, machine: &Machine) -> Result<Config, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(Config::parse(&path.display().to_string(), &text, machine)?)
 }
 
 impl Control {
@@ -53,9 +36,9 @@ impl Control {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             notify(&[NotifyState::Reloading, now]);
         }
-        let result = match read(&path, &self.machine) {
+        let result = match file::read(&path, &self.machine) {
             Ok(config) => self.apply(config, Start::Later).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         match result {
             Ok(changes) => {

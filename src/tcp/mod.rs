@@ -8,11 +8,11 @@ mod connect;
 mod direction;
 #[cfg(feature = "faults")]
 mod fault;
+pub mod key;
 mod outcome;
 mod relay;
 mod socket;
 
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,17 +22,13 @@ pub use outcome::Outcome;
 use relay::Relay;
 pub use socket::Socket;
 
-use crate::config::{HashKey, Policy};
-use crate::hash;
+use crate::config::Policy;
 use crate::metrics::reason::{CloseReason, RefuseReason};
 use crate::pool::listener::Permit;
 use crate::pool::snapshot::ListenerView;
 use crate::sys::socket::ClientAddr;
 use crate::worker::board::Seat;
 use crate::worker::local::Local;
-
-/// Seeds the hash of clients, so that it is independent of the hash of identities.
-const CLIENT_SEED: u64 = 0x636c_6965_6e74_0000;
 
 /// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
 #[derive(Debug)]
@@ -77,7 +73,10 @@ async fn converse(
     outcome: &mut Outcome,
 ) -> CloseReason {
     let entry = local.sessions.enter();
-    let key = client_key(addr, view.pool.config.policy);
+    let key = match view.pool.config.policy {
+        Policy::Maglev(hashing) => key::of_client(addr, hashing.key),
+        Policy::RoundRobin | Policy::LeastConnections => 0,
+    };
     let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
         Ok(upstream) => upstream,
         Err(reason) => return reason,
@@ -96,20 +95,4 @@ async fn converse(
     let reason = relay.run(outcome).await;
     drop(upstream.lease);
     reason
-}
-
-/// What the hashing policies see of a client; unix clients all look alike.
-fn client_key(client: ClientAddr, policy: Policy) -> u64 {
-    let Policy::Maglev(hashing) = policy else { return 0 };
-    let ClientAddr::Inet(addr) = client else { return 0 };
-    let mut bytes = [0; 18];
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
-    };
-    bytes[..16].copy_from_slice(&ip.octets());
-    if hashing.key == HashKey::SourceIpPort {
-        bytes[16..].copy_from_slice(&addr.port().to_be_bytes());
-    }
-    hash::hash(&bytes, CLIENT_SEED)
 }

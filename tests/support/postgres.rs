@@ -7,11 +7,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
 use super::port::free_port;
-use super::process::Process;
 use super::program;
 use super::wait::{SOON, wait_until};
 
@@ -100,8 +99,9 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Immediate shutdown: the postmaster takes its children along. It is ours and was not waited for.
-        Process::new(self.child.id()).signal(Signal::QUIT);
+        // Immediate shutdown: the postmaster takes its children along. It fails if it has ended already, and a panic here
+        // would hide the one that tells why.
+        let _signalled = kill_process(Pid::from_child(&self.child), Signal::QUIT);
         let _status = self.child.wait();
     }
 }

@@ -88,6 +88,11 @@ fn inet(text: &str) -> Result<(Host<'_>, NonZeroU16), Refusal> {
     if let Ok(ip) = text.parse::<Ipv6Addr>() {
         return Err(without_brackets(text, ip));
     }
+    if let Some((_, rest)) = text.split_once("://") {
+        let addr = rest.split('/').next().unwrap_or(rest);
+        let help = format!("an address has no scheme: {}", quote(addr));
+        return Err((format!("{} is a URL, not an address", quote(text)), Some(help)));
+    }
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {
         return Err((format!("{} has no port", quote(text)), Some(no_port_help(text))));
     };

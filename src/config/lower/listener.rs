@@ -1,6 +1,7 @@
 //! Listeners: what they bind, where they send, and that no two want the same address.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -25,6 +26,16 @@ struct Claim {
     addr: BindAddr,
     place: Place,
     owner: String,
+    sharing: Sharing,
+}
+
+/// Whether a claim lets others have a part of its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// A listener's: one may have a wildcard and another an address that it covers.
+    AmongListeners,
+    /// The admin side's, which has its port for itself.
+    None,
 }
 
 impl Lowering<'_> {
@@ -70,7 +81,9 @@ impl Lowering<'_> {
     fn pool_reference(&mut self, file: &File, listener: &file::Listener) -> PoolName {
         let Some(pool) = listener.pool.given() else { return PoolName::from("") };
         let mut names = file.pools().iter().map(|(name, _)| &*name.value);
-        if !names.clone().any(|name| name == pool.value) {
+        // Pools that were refused as a whole may have had it.
+        let is_known = file.pools.given().is_some() || file.pools.is_absent();
+        if is_known && !names.clone().any(|name| name == pool.value) {
             let help = did_you_mean(&pool.value, names.clone()).unwrap_or_else(|| match names.next() {
                 Some(first) => names.fold(format!("the pools are `{first}`"), |list, name| format!("{list}, `{name}`")),
                 None => format!("define it: [pools.{}]", pool.value),
@@ -81,7 +94,8 @@ impl Lowering<'_> {
         PoolName::from(&*pool.value)
     }
 
-    /// Reports every address that is bound a second time. A wildcard and one of the addresses it covers are two.
+    /// Reports every address that is bound a second time. A wildcard and one of the addresses it covers are two, except
+    /// to the admin side.
     fn refuse_shared_addresses(&mut self, file: &File) {
         let mut claims = claims(file);
         claims.sort_by_key(|claim| claim.place);
@@ -98,7 +112,28 @@ impl Lowering<'_> {
             };
             self.problems.report(Problem::new(claim.place, message).related(earlier.place, "bound here already"));
         }
+        for claim in claims.iter().filter(|claim| claim.sharing == Sharing::None) {
+            let Some(whole) = wildcard_over(&claim.addr).and_then(|wildcard| first.get(&wildcard).copied()) else {
+                continue;
+            };
+            let message = format!(
+                "{} and {} cannot share a port: {} covers {}",
+                claim.owner, whole.owner, whole.addr, claim.addr
+            );
+            let (earlier, later) = if claim.place < whole.place { (claim, whole) } else { (whole, claim) };
+            self.problems.report(Problem::new(later.place, message).related(earlier.place, "bound here already"));
+        }
     }
+}
+
+/// The address that stands for all of the family at this port; its sockets take what is sent to `addr` as well.
+fn wildcard_over(addr: &BindAddr) -> Option<BindAddr> {
+    let BindAddr::Inet(addr) = addr else { return None };
+    let all = match addr.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+    };
+    Some(BindAddr::Inet(SocketAddr::new(all, addr.port())))
 }
 
 /// All addresses that would be bound over TCP, the admin side's among them. Those that are none are reported elsewhere.
@@ -108,7 +143,12 @@ fn claims(file: &File) -> Vec<Claim> {
         let owner = format!("listener {}", quote(&name.value));
         for text in listener.bind.given().into_iter().flat_map(|bind| &bind.value.0) {
             let addr = address::bind(&text.value).ok();
-            claims.extend(addr.map(|addr| Claim { addr, place: text.place, owner: owner.clone() }));
+            claims.extend(addr.map(|addr| Claim {
+                addr,
+                place: text.place,
+                owner: owner.clone(),
+                sharing: Sharing::AmongListeners,
+            }));
         }
     }
     if let Some(admin) = file.admin.given() {
@@ -117,7 +157,12 @@ fn claims(file: &File) -> Vec<Claim> {
         let socket = socket.map(|text| (text.place, address::unix_path(&text.value).map(BindAddr::Unix)));
         let http = http.map(|text| (text.place, address::loopback(&text.value).map(BindAddr::Inet)));
         for (place, addr) in socket.into_iter().chain(http) {
-            claims.extend(addr.ok().map(|addr| Claim { addr, place, owner: "[admin]".to_owned() }));
+            claims.extend(addr.ok().map(|addr| Claim {
+                addr,
+                place,
+                owner: "[admin]".to_owned(),
+                sharing: Sharing::None,
+            }));
         }
     }
     claims

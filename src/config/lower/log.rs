@@ -5,13 +5,14 @@ use crate::config::error::{nearest, quote};
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// The directives as they are, once every one of them has a level.
+/// The directives without the space around them, once every one of them has a level.
 ///
 /// The filter itself takes a word that is no level for a target and would log all of it: a slip of the pen must not
-/// turn logging into that.
-pub(super) fn directives(text: &str) -> Result<String, Refusal> {
-    text.split(',').map(str::trim).try_for_each(directive)?;
-    Ok(text.to_owned())
+/// turn logging into that. It takes no space either, which people write after a comma.
+pub(in crate::config) fn directives(text: &str) -> Result<String, Refusal> {
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    directives.iter().copied().try_for_each(directive)?;
+    Ok(directives.join(","))
 }
 
 fn directive(text: &str) -> Result<(), Refusal> {
@@ -24,8 +25,7 @@ fn directive(text: &str) -> Result<(), Refusal> {
         return Err((format!("{} is not a log level", quote(level)), Some(help)));
     }
     let is_target = |target: &str| {
-        !target.is_empty()
-            && target.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-' | b'.'))
+        !target.is_empty() && target.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
     };
     match target {
         Some(target) if !is_target(target) => {
@@ -41,10 +41,11 @@ mod tests {
 
     #[test]
     fn directives_need_a_level_each() {
-        for good in ["info", "OFF", "warn,evenkeel::health=debug", "info, access=off"] {
+        for good in ["info", "OFF", "warn,evenkeel::health=debug", "info,access=off"] {
             assert_eq!(directives(good).as_deref(), Ok(good));
         }
-        for bad in ["", "inof", "evenkeel", "info,", "a b=info", "=info", "evenkeel=", "evenkeel=loud"] {
+        assert_eq!(directives(" info ,\taccess=off ").as_deref(), Ok("info,access=off"));
+        for bad in ["", "inof", "evenkeel", "info,", "a b=info", "=info", ".a=info", "evenkeel=", "evenkeel=loud"] {
             assert!(directives(bad).is_err(), "{bad}");
         }
     }

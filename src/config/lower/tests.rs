@@ -60,14 +60,18 @@ rise = 2
 
 /// What is replaced in [`SOUND`], by what, and what is said of it.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("workers = 2", "workers = 0", "1:11 `workers` must be between 1 and 1024"),
-    ("workers = 2", "workers = 1025", "1:11 `workers` must be between 1 and 1024"),
+    ("workers = 2", "workers = 0", "1:11 `workers` is out of range -> `workers` is a number from 1 to 1024"),
+    ("workers = 2", "workers = 1025", "1:11 `workers` is out of range -> `workers` is a number from 1 to 1024"),
     (
         "workers = 2",
         r#"workers = "2""#,
         "1:11 `workers` must be an integer, not a string -> integers stand without quotes",
     ),
-    ("workers = 2", "workers = 99999999999999999999", "1:11 `workers` must be between 1 and 1024"),
+    (
+        "workers = 2",
+        "workers = 99999999999999999999",
+        "1:11 `workers` is out of range -> `workers` is a number from 1 to 1024",
+    ),
     ("workers = 2", "wokers = 2", "1:1 unknown key `wokers` -> did you mean `workers`?"),
     ("workers = 2", r#"idle_timeout = "1h""#, "1:1 unknown key `idle_timeout` -> it belongs in [listeners.NAME]"),
     (
@@ -75,9 +79,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "xyzzy = 1",
         "1:1 unknown key `xyzzy` -> the keys here are workers, max_connections, shutdown_timeout, log, admin, listeners, pools",
     ),
-    ("workers = 2", r#"shutdown_timeout = "0s""#, "1:20 `shutdown_timeout` must be between 1ms and 1d"),
-    ("workers = 2", r#"shutdown_timeout = "2d""#, "1:20 `shutdown_timeout` must be between 1ms and 1d"),
-    ("workers = 2", "max_connections = 0", "1:19 `max_connections` must be between 1 and 4294967295"),
+    (
+        "workers = 2",
+        r#"shutdown_timeout = "0s""#,
+        "1:20 `shutdown_timeout` is out of range -> `shutdown_timeout` is a duration from 1ms to 1d",
+    ),
+    (
+        "workers = 2",
+        r#"shutdown_timeout = "2d""#,
+        "1:20 `shutdown_timeout` is out of range -> `shutdown_timeout` is a duration from 1ms to 1d",
+    ),
+    (
+        "workers = 2",
+        "max_connections = 0",
+        "1:19 `max_connections` is out of range -> `max_connections` is a number from 1 to 4294967295",
+    ),
     (
         "workers = 2",
         "max_connections = 9968",
@@ -97,6 +113,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("127.0.0.1:9600", "127.0.0.1:0", "4:8 port 0 is no port -> ports are 1 to 65535"),
     ("127.0.0.1:9600", "127.0.0.1:5432", "7:9 [admin] and listener `pg` both bind 127.0.0.1:5432"),
     (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["0.0.0.0:9600"]"#,
+        "7:9 [admin] and listener `pg` cannot share a port: 0.0.0.0:9600 covers 127.0.0.1:9600",
+    ),
+    (
         "/run/evenkeel.sock",
         "run/evenkeel.sock",
         "5:10 the path of a unix socket must be absolute, and `run/evenkeel.sock` is not",
@@ -111,11 +132,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "[listeners]",
         "7:1 `bind` is not a table -> keys stand below a header with a name: [listeners.NAME]",
     ),
-    (
-        "[listeners.pg]",
-        "[listners.pg]",
-        "1:1 there is no listener: nothing would be served -> add [listeners.NAME] with `bind` and `pool`\n6:2 unknown key `listners` -> did you mean `listeners`?",
-    ),
+    ("[listeners.pg]", "[listners.pg]", "6:2 unknown key `listners` -> did you mean `listeners`?"),
+    ("[listeners.pg]", "[listener.pg]", "6:2 unknown key `listener` -> did you mean `listeners`?"),
+    ("bind =", "bnd =", "7:1 unknown key `bnd` -> did you mean `bind`?"),
     (r#"["127.0.0.1:5432"]"#, "[]", "7:8 `bind` is empty: it needs at least one"),
     (
         r#"["127.0.0.1:5432"]"#,
@@ -185,8 +204,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "",
         r#"6:12 listener `pg` has no `pool` -> add pool = "NAME", the NAME of a [pools.NAME]"#,
     ),
-    ("max_connections = 100", "max_connections = 0", "10:19 `max_connections` must be between 1 and 4294967295"),
-    ("max_connections = 100", "max_connections = -1", "10:19 `max_connections` must be between 1 and 4294967295"),
+    (
+        "max_connections = 100",
+        "max_connections = 0",
+        "10:19 `max_connections` is out of range -> `max_connections` is a number from 1 to 4294967295",
+    ),
+    (
+        "max_connections = 100",
+        "max_connections = -1",
+        "10:19 `max_connections` is out of range -> `max_connections` is a number from 1 to 4294967295",
+    ),
     (
         "max_connections = 100",
         "max_connections = 10_000",
@@ -195,10 +222,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "max_connections = 100",
         "max_connections = 4294967296",
-        "10:19 `max_connections` must be between 1 and 4294967295",
+        "10:19 `max_connections` is out of range -> `max_connections` is a number from 1 to 4294967295",
     ),
-    (r#""1h""#, r#""0s""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
-    (r#""1h""#, r#""366d""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
+    (r#""1h""#, r#""0s""#, "11:16 `idle_timeout` is out of range -> `idle_timeout` is a duration from 1ms to 365d"),
+    (r#""1h""#, r#""366d""#, "11:16 `idle_timeout` is out of range -> `idle_timeout` is a duration from 1ms to 365d"),
     (
         r#""1h""#,
         r#""1""#,
@@ -214,7 +241,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "3600",
         r#"11:16 `idle_timeout` must be a duration, not an integer -> a duration is a string with a unit: "500ms", "2s", "5m", "1h", "7d""#,
     ),
-    (r#""1h""#, r#""500us""#, "11:16 `idle_timeout` must be between 1ms and 365d"),
+    (r#""1h""#, r#""500us""#, "11:16 `idle_timeout` is out of range -> `idle_timeout` is a duration from 1ms to 365d"),
     (r#""maglev""#, r#""round-robbin""#, "13:10 `policy` cannot be `round-robbin` -> did you mean `round-robin`?"),
     (
         r#""maglev""#,
@@ -244,8 +271,16 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "15:16 `bounded_load` must be at least 1 -> it is a multiple of the fair share: 1.25 lets a backend have a quarter more",
     ),
     ("1.25", r#""1""#, "15:16 `bounded_load` must be a number, not a string"),
-    ("connect_attempts = 3", "connect_attempts = 0", "16:20 `connect_attempts` must be between 1 and 65535"),
-    ("connect_attempts = 3", r#"connect_timeout = "2h""#, "16:19 `connect_timeout` must be between 1ms and 1h"),
+    (
+        "connect_attempts = 3",
+        "connect_attempts = 0",
+        "16:20 `connect_attempts` is out of range -> `connect_attempts` is a number from 1 to 65535",
+    ),
+    (
+        "connect_attempts = 3",
+        r#"connect_timeout = "2h""#,
+        "16:19 `connect_timeout` is out of range -> `connect_timeout` is a duration from 1ms to 1h",
+    ),
     (r#"backends = ["10.0.0.1:5432", {"#, "backends = [] #", "17:12 `backends` is empty: it needs at least one"),
     (
         r#"["10.0.0.1:5432", {"#,
@@ -275,8 +310,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"{ address = "10.0.0.9:1", backup = "yes" }"#,
         "17:48 `backup` must be true or false, not a string",
     ),
-    ("weight = 2", "weight = 65536", "17:68 `weight` must be between 0 and 65535"),
-    ("weight = 2", "weight = -1", "17:68 `weight` must be between 0 and 65535"),
+    ("weight = 2", "weight = 65536", "17:68 `weight` is out of range -> `weight` is a number from 0 to 65535"),
+    ("weight = 2", "weight = -1", "17:68 `weight` is out of range -> `weight` is a number from 0 to 65535"),
     ("weight = 2", "wieght = 2", "17:59 unknown key `wieght` -> did you mean `weight`?"),
     (r#""close""#, r#""drain""#, "18:11 `on_down` cannot be `drain` -> `on_down` is `keep` or `close`"),
     (r#"type = "tcp""#, r#"type = "http""#, "20:8 `type` cannot be `http` -> `type` is `tcp`"),
@@ -285,17 +320,62 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"timeout = "3s""#,
         "22:11 `timeout` is longer than `interval`, which is 2s -> a probe must be over before the next one starts",
     ),
-    (r#"timeout = "1s""#, r#"timeout = "0ms""#, "22:11 `timeout` must be between 1ms and 1h"),
-    (r#"interval = "2s""#, r#"interval = "2h""#, "21:12 `interval` must be between 1ms and 1h"),
-    ("rise = 2", "rise = 0", "23:8 `rise` must be between 1 and 65535"),
-    ("rise = 2", "fall = 65536", "23:8 `fall` must be between 1 and 65535"),
+    (
+        r#"timeout = "1s""#,
+        r#"timeout = "0ms""#,
+        "22:11 `timeout` is out of range -> `timeout` is a duration from 1ms to 1h",
+    ),
+    (
+        r#"interval = "2s""#,
+        r#"interval = "2h""#,
+        "21:12 `interval` is out of range -> `interval` is a duration from 1ms to 1h",
+    ),
+    ("rise = 2", "rise = 0", "23:8 `rise` is out of range -> `rise` is a number from 1 to 65535"),
+    ("rise = 2", "fall = 65536", "23:8 `fall` is out of range -> `fall` is a number from 1 to 65535"),
     ("rise = 2", "weight = 2", "23:1 unknown key `weight` -> it belongs in an element of `backends`"),
     (
         "workers = 2",
         "workers = two",
         r#"1:11 invalid boolean, expected `true` -> strings are written in quotes: "two""#,
     ),
-    ("workers = 2", "workers = 2\nworkers = 3", "2:1 duplicate key"),
+    ("workers = 2", "workers = 2\nworkers = 3", "2:1 duplicate key `workers`"),
+    ("type =", "rise = 3\ntype =", "24:1 duplicate key `rise`"),
+    ("weight = 2", "weight = 2, weight = 3", "17:71 duplicate key `weight`"),
+    (
+        r#"["10.0.0.1:5432", {"#,
+        "[10.0.0.1:5432, {",
+        r#"17:17 invalid float -> strings are written in quotes: "10.0.0.1:5432""#,
+    ),
+    (
+        r#"["10.0.0.1:5432", {"#,
+        "[db.example.com:5432, {",
+        r#"17:13 string values must be quoted, expected literal string -> strings are written in quotes: "db.example.com:5432""#,
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        "[127.0.0.1:5432]",
+        r#"7:14 invalid float -> strings are written in quotes: "127.0.0.1:5432""#,
+    ),
+    (
+        r#"address = "10.0.0.2:5432""#,
+        "address = 10.0.0.2:5432",
+        r#"17:46 invalid float -> strings are written in quotes: "10.0.0.2:5432""#,
+    ),
+    (
+        r#""10.0.0.1:5432""#,
+        r#""http://10.0.0.1:5432/x""#,
+        "17:13 `http://10.0.0.1:5432/x` is a URL, not an address -> an address has no scheme: `10.0.0.1:5432`",
+    ),
+    (
+        r#"["127.0.0.1:5432"]"#,
+        r#"["tcp://0.0.0.0:1"]"#,
+        "7:9 `tcp://0.0.0.0:1` is a URL, not an address -> an address has no scheme: `0.0.0.0:1`",
+    ),
+    (
+        "connect_attempts = 3",
+        r#"connect_timeout = "0s""#,
+        "16:19 `connect_timeout` is out of range -> `connect_timeout` is a duration from 1ms to 1h",
+    ),
 ];
 
 #[test]
@@ -313,6 +393,25 @@ fn every_mistake_is_told() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_admin_side_shares_its_port_with_no_wildcard() {
+    let with = |http: &str, bind: &str| {
+        let admin = format!("[admin]\nhttp = \"{http}\"\n");
+        let listener = SMALL.replace("127.0.0.1:1", bind);
+        [format!("{admin}{listener}"), format!("{listener}{admin}")]
+    };
+    for (http, bind) in [("127.0.0.1:9", "0.0.0.0:9"), ("[::1]:9", "[::]:9"), ("127.0.0.2:9", "0.0.0.0:9")] {
+        for text in with(http, bind) {
+            let told = brief(&errors(&text));
+            assert!(told.contains(&format!("cannot share a port: {bind} covers {http}")), "{told}");
+            assert_eq!(told.lines().count(), 1, "{told}");
+        }
+    }
+    for (http, bind) in [("127.0.0.1:9", "[::]:9"), ("[::1]:9", "0.0.0.0:9"), ("127.0.0.1:9", "0.0.0.0:8")] {
+        with(http, bind).iter().for_each(|text| drop(config(text)));
+    }
 }
 
 #[test]
@@ -376,11 +475,13 @@ error: `10.0.0.12` has no port
    |
    = help: `10.0.0.12:PORT`
 
-error: `weight` must be between 0 and 65535
+error: `weight` is out of range
   --> evenkeel.toml:14:37
    |
 14 |   { address = "10.0.0.12", weight = 70_000 },
-   |                                     ^^^^^^"#;
+   |                                     ^^^^^^
+   |
+   = help: `weight` is a number from 0 to 65535"#;
     assert_eq!(errors(text).to_string(), expected);
 }
 
@@ -517,6 +618,20 @@ fn a_file_without_listeners_serves_nothing() {
     for text in ["", "[listeners]\n", "[pools.p]\nbackends = [\"a:1\"]\n"] {
         assert_eq!(brief(&errors(text)), expected);
     }
+}
+
+#[test]
+fn a_misspelt_table_is_one_error() {
+    let expected = "1:2 unknown key `listener` -> did you mean `listeners`?";
+    assert_eq!(brief(&errors(&SMALL.replace("[listeners.", "[listener."))), expected);
+    let expected = "4:2 unknown key `pool` -> did you mean `pools`?";
+    assert_eq!(brief(&errors(&SMALL.replace("[pools.", "[pool."))), expected);
+}
+
+#[test]
+fn a_table_written_twice_is_named() {
+    let text = format!("{SMALL}[listeners.a]\npool = \"p\"\n");
+    assert_eq!(brief(&errors(&text)), "6:12 duplicate key `a`");
 }
 
 #[test]

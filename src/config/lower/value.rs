@@ -34,8 +34,9 @@ impl Lowering<'_> {
         if (min..=max).contains(&given.value) {
             return Some(given.value);
         }
-        let message = format!("`{}` must be between {min} and {max}", field.key);
-        self.problems.report(Problem::new(given.place, message));
+        let message = format!("`{}` is out of range", field.key);
+        let help = format!("`{}` is a number from {min} to {max}", field.key);
+        self.problems.report(Problem::new(given.place, message).help(help));
         None
     }
 
@@ -45,8 +46,9 @@ impl Lowering<'_> {
         if (SHORTEST..=longest).contains(&given.value) {
             return given.value;
         }
-        let message = format!("`{}` must be between {} and {}", field.key, Show(SHORTEST), Show(longest));
-        self.problems.report(Problem::new(given.place, message));
+        let message = format!("`{}` is out of range", field.key);
+        let help = format!("`{}` is a duration from {} to {}", field.key, Show(SHORTEST), Show(longest));
+        self.problems.report(Problem::new(given.place, message).help(help));
         default
     }
 
