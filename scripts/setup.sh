@@ -32,6 +32,8 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql
 need redis-server redis-server
 need redis-benchmark redis-tools
 need promtool prometheus
+need ip iproute2
+need unshare util-linux
 if [[ $bench == yes ]]; then
   need haproxy haproxy
   need nginx nginx
