@@ -92,9 +92,9 @@ impl Guard {
         self.filter.set(environment().as_deref(), config_filter)
     }
 
-    /// Records dropped since the start because stderr took no more.
-    pub fn dropped_records(&self) -> usize {
-        self.dropped.dropped_lines()
+    /// Counts the records dropped since the start because stderr took no more.
+    pub fn dropped_records(&self) -> ErrorCounter {
+        self.dropped.clone()
     }
 }
 

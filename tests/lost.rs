@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use support::balancer::Balancer;
 use support::config::Config;
 use support::port::free_addr;
-use support::socket::{accept, addr_of, connect, connect_from, flood, listen, pass_byte, session};
+use support::socket::{accept, addr_of, connect_from, flood, listen, pass_byte, session};
 use support::wait::wait_until;
 
 /// Set in the process that runs in the namespace.
@@ -70,8 +70,7 @@ fn inside() {
         balancer.log.sessions().len() >= 2
     });
     assert!(since.elapsed() > Duration::from_secs(25), "nobody is given up after {:?}", since.elapsed());
-    let mut reasons: Vec<_> =
-        balancer.log.sessions().iter().map(|record| record.text("reason").to_owned()).collect();
+    let mut reasons: Vec<_> = balancer.log.sessions().iter().map(|record| record.text("reason").to_owned()).collect();
     reasons.sort();
     assert_eq!(reasons, ["backend-lost", "client-lost"]);
 

@@ -12,13 +12,16 @@ use support::port::free_addr;
 use support::socket::{addr_of, assert_end, end, flood, listen, pass_byte, session};
 use support::wait::{SOON, wait_until};
 
+/// What the harness configures; each has pipes of its own.
+const WORKERS: usize = 2;
+
 /// Descriptors of one pipe.
 const ENDS: usize = 2;
 
 #[test]
 fn much_is_spliced_and_little_is_copied() {
     let (front, back) = (free_addr(), listen());
-    let config = Config::new().top("workers = 1").listener("l", front, "p", "").pool("p", &[addr_of(&back)], "");
+    let config = Config::new().listener("l", front, "p", "").pool("p", &[addr_of(&back)], "");
     let balancer = Balancer::start(&config);
     let pipes = || balancer.process.descriptors().pipes;
     let none = pipes();
@@ -51,14 +54,14 @@ fn much_is_spliced_and_little_is_copied() {
         assert_eq!(received, sent);
         end(&to);
         assert_end(&mut from);
-        assert_eq!(pipes(), none + ENDS, "one pipe serves all of them");
+        assert!(pipes() <= none + WORKERS * ENDS, "one pipe of each worker serves all of them");
     }
 }
 
 #[test]
 fn a_stalled_session_holds_a_pipe_and_gives_it_back() {
     let (front, back) = (free_addr(), listen());
-    let config = Config::new().top("workers = 1").listener("l", front, "p", "").pool("p", &[addr_of(&back)], "");
+    let config = Config::new().listener("l", front, "p", "").pool("p", &[addr_of(&back)], "");
     let balancer = Balancer::start(&config);
     let pipes = || balancer.process.descriptors().pipes;
     let none = pipes();

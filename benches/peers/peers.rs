@@ -70,7 +70,18 @@ pub(crate) fn all() -> Vec<Peer> {
     vec![
         evenkeel("evenkeel", "this build", PathBuf::from(env!("CARGO_BIN_EXE_evenkeel"))),
         Peer { name: "haproxy", title: "HAProxy in TCP mode", config: haproxy_config, ..haproxy() },
-        Peer { name: "haproxy-splice", title: "HAProxy with splice", config: haproxy_splice_config, ..haproxy() },
+        Peer {
+            name: "haproxy-auto",
+            title: "HAProxy with splice-auto, as its manual has it",
+            config: haproxy_auto_config,
+            ..haproxy()
+        },
+        Peer {
+            name: "haproxy-splice",
+            title: "HAProxy made to splice always, through pipes of 1 MiB",
+            config: haproxy_splice_config,
+            ..haproxy()
+        },
         Peer {
             name: "nginx",
             title: "nginx stream",
@@ -153,6 +164,11 @@ backends = [
 
 fn haproxy_config(site: &Site) -> String {
     haproxy_text(site, "", "")
+}
+
+/// Splices where HAProxy thinks that it pays.
+fn haproxy_auto_config(site: &Site) -> String {
+    haproxy_text(site, &format!("maxpipes {MAX_PIPES}"), "option splice-auto")
 }
 
 /// Splices both ways without asking whether it pays: with `splice-auto` instead, a bulk byte costs HAProxy three times as

@@ -7,6 +7,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::proto::MetricType;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use self::Source::{Backends, Configured, Listeners, Process};
 use super::exposition::{NamedListener, Scene, Series};
@@ -129,6 +130,14 @@ pub(super) static FAMILIES: &[Family] = &[
         "evenkeel_session_panics_total",
         "Sessions whose task panicked.",
         Process(|scene, out| out.count(&[], scene.registry.workers.sum(|stats| stats.panics.value()))),
+    ),
+    counter(
+        "evenkeel_log_records_dropped_total",
+        "Log records, the access log's included, that stderr did not take in time.",
+        Process(|scene, out| {
+            let dropped = scene.registry.log_queue.get().map_or(0, ErrorCounter::dropped_lines);
+            out.count(&[], dropped as u64);
+        }),
     ),
     counter("evenkeel_reloads_total", "Reloads, by result: a refused one changed nothing.", Process(reloads)),
     gauge(

@@ -46,13 +46,17 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
         }
     };
     match App::start(config, Source::File(path), on_reload) {
-        Ok(app) => match app.join() {
-            Ok(()) => Exit::Success,
-            Err(error) => {
-                tracing::error!(%error, "ended by a fault of its own");
-                Exit::Crashed
-            }
-        },
+        Ok(app) => {
+            // It is set only here.
+            let _ = app.registry().log_queue.set(logs.dropped_records());
+            app.join().map_or_else(
+                |error| {
+                    tracing::error!(%error, "ended by a fault of its own");
+                    Exit::Crashed
+                },
+                |()| Exit::Success,
+            )
+        }
         Err(error) => {
             tracing::error!(%error, "could not start");
             Exit::CouldNotStart

@@ -30,7 +30,7 @@ const BATCH: usize = 16;
 /// How long accepting rests when descriptors or memory run out. Ten tries a second cost nothing and resume soon.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a retired TCP socket still serves handshakes that had begun: a few long round trips.
+/// How long a retired socket still serves handshakes that had begun: a long round trip.
 pub const RETIREMENT: Duration = Duration::from_millis(250);
 
 /// A bound listening socket on one worker.
@@ -68,11 +68,11 @@ impl Acceptor {
             _ = retired => {}
             () = self.accept(&spawn) => {}
         }
-        // A unix socket cannot ignore new connections; its short queue is served all the same.
-        let is_filtered = socket::ignore_new_connections(self.socket.as_fd()).is_ok();
-        if is_filtered {
-            let _elapsed = timeout(RETIREMENT, self.accept(&spawn)).await;
+        // Nothing new comes from here on: over TCP by this filter, over a unix socket because its file is gone.
+        if let Err(error) = socket::ignore_new_connections(self.socket.as_fd()) {
+            tracing::debug!(%error, "a retired socket still takes connections until it is closed");
         }
+        let _elapsed = timeout(RETIREMENT, self.accept(&spawn)).await;
         while matches!(self.accept_batch(&spawn), Batch::Full) {}
     }
 

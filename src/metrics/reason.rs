@@ -40,9 +40,9 @@ labels! {
         ClientReset = "client-reset",
         /// The backend reset the connection.
         BackendReset = "backend-reset",
-        /// The client's address stopped answering (TCP_USER_TIMEOUT, keepalive, unreachable).
+        /// The client's machine stopped answering, or cannot be reached any more.
         ClientLost = "client-lost",
-        /// The backend's address stopped answering.
+        /// The backend's machine stopped answering, or cannot be reached any more.
         BackendLost = "backend-lost",
         /// The client left before a backend was connected.
         ClientLeft = "client-left",

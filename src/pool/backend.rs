@@ -65,7 +65,7 @@ pub struct ProbeCounts {
     pub passed: AtomicU64,
     /// Probes that did not.
     pub failed: AtomicU64,
-    /// Changes between up and down.
+    /// Changes of the verdict, the first one included.
     pub transitions: AtomicU64,
 }
 

@@ -59,7 +59,7 @@ pub struct Transition {
 /// ```
 ///
 /// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its status for ever.
-/// The thresholds are arguments: a reload that changes them leaves the verdict and the evidence as they are.
+/// The thresholds are arguments: a change of them leaves the verdict as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     status: Status,

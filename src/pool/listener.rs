@@ -16,7 +16,7 @@ pub struct ListenerState {
     pub pool: PoolName,
     /// Its counters.
     pub stats: PerWorker<ListenerStats>,
-    /// Sessions admitted and not yet over. Shared with the process-wide count's type, see [`Admission`].
+    /// Sessions admitted and not yet over. A listener that changes its pool counts anew beside its old sessions.
     pub admission: Arc<Admission>,
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
@@ -25,6 +27,8 @@ pub struct Registry {
     pub refusals: LogLimit,
     /// For complaints about lack of descriptors or memory.
     pub exhaustion: LogLimit,
+    /// Counts log records that stderr did not take in time; set by whoever writes logs.
+    pub log_queue: OnceLock<ErrorCounter>,
     /// Reloads that took effect.
     pub reloads_done: AtomicU64,
     /// Reloads that changed nothing because something was wrong.
@@ -47,6 +51,7 @@ impl Registry {
             admission: Arc::default(),
             refusals: LogLimit::default(),
             exhaustion: LogLimit::default(),
+            log_queue: OnceLock::new(),
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             worker_count: workers,
