@@ -128,6 +128,25 @@ fn a_silent_backend_is_passed_over_after_connect_timeout() {
 }
 
 #[test]
+fn the_idle_limit_starts_when_the_session_is_connected() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (front, hole, good) = (free_addr(), Blackhole::new(), Backend::start(Behaviour::Greet));
+    let pool = "policy = \"round-robin\"\nconnect_timeout = \"1s\"";
+    let config = Config::new().listener("l", front, "p", "idle_timeout = \"300ms\"").pool(
+        "p",
+        &[hole.addr(), good.addr()],
+        pool,
+    );
+    let balancer = Balancer::start(&config);
+    let sessions = [greeted(front), greeted(front)];
+    for (_, reached) in &sessions {
+        assert_eq!(*reached, good.addr(), "connecting took longer than the idle limit, and was not idle");
+    }
+    wait_until("both sessions are idle in the end", SOON, || balancer.log.sessions().len() == 2);
+    assert!(balancer.log.sessions().iter().all(|record| record.text("reason") == "idle-timeout"));
+}
+
+#[test]
 fn connect_attempts_bounds_the_backends_tried() {
     let (front, dead) = (free_addr(), [free_addr(), free_addr(), free_addr()]);
     let balancer = Balancer::start(&config(front, &dead, "connect_attempts = 2"));
