@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -22,6 +21,7 @@ use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
 use evenkeel::pool::health::Status;
 use evenkeel::pool::registry::{Registry, ReloadResult};
 use evenkeel::pool::snapshot::{BackendView, PoolView, Snapshot};
+use support::promtool;
 use support::wait::{SOON, wait_until};
 use tokio::sync::{oneshot, watch};
 
@@ -432,38 +432,21 @@ fn label_values_are_escaped() {
     admin.backend("a\\b", "say \"hi\"\nplease", Status::Up).stats.at(WorkerId(0)).sessions.add(1);
     let metrics = admin.scrape();
     assert_eq!(metrics.at(r#"evenkeel_backend_sessions_total{pool="a\\b",backend="say \"hi\"\nplease"}"#), 1.0);
-    promtool_accepts(&metrics.text);
+    promtool::accept(&metrics.text);
 }
 
 #[test]
 fn promtool_finds_nothing_to_say() {
     let admin = Admin::start();
-    promtool_accepts(&admin.scrape().text);
+    promtool::accept(&admin.scrape().text);
     fill(&admin);
     // More backends than one piece of the text holds.
     for number in 0..200 {
         admin.backend("many", &format!("{number}:1"), Status::Up);
     }
     let metrics = admin.scrape();
-    promtool_accepts(&metrics.text);
+    promtool::accept(&metrics.text);
     for number in 0..200 {
         assert_eq!(metrics.at(&format!(r#"evenkeel_backend_retries_total{{pool="many",backend="{number}:1"}}"#)), 0.0);
     }
-}
-
-/// Passes `text` through `promtool check metrics`, which must be installed (package `prometheus`).
-fn promtool_accepts(text: &str) {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool is installed (Debian package prometheus)");
-    let mut stdin = promtool.stdin.take().expect("stdin is a pipe");
-    stdin.write_all(text.as_bytes()).expect("promtool reads all of its input");
-    drop(stdin);
-    let output = promtool.wait_with_output().expect("promtool ends");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}\n{text}", String::from_utf8_lossy(&said));
 }

@@ -4,6 +4,7 @@
 //! the attempt, and nothing is charged to the backend.
 
 use std::io;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -67,7 +68,9 @@ pub(super) async fn connect<'a>(
         outcome.tried.push(backend.state.clone());
 
         let began_at = Instant::now();
-        match attempt(&backend.endpoint, pool.config.connect_timeout, client, entry).await? {
+        // Apart, because it is larger than the relay that follows: within the session it would be kept for all its life.
+        let attempt = Box::pin(attempt(&backend.endpoint, pool.config.connect_timeout, client, entry));
+        match attempt.await? {
             Ok(socket) => {
                 let took = began_at.elapsed();
                 stats.sessions.add(1);
@@ -88,13 +91,13 @@ async fn attempt(
     client: &Socket,
     entry: &Entry<'_>,
 ) -> Result<io::Result<Socket>, CloseReason> {
-    let connected = async {
+    let connected = pin!(async {
         tokio::select! {
             biased;
             connected = reach(endpoint) => Some(connected),
             () = client.left(ABANDONED_GRACE) => None,
         }
-    };
+    });
     match entry.within(limit, connected).await {
         Ok(Some(connected)) => Ok(connected),
         Ok(None) => Err(CloseReason::ClientLeft),

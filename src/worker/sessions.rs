@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -220,12 +220,13 @@ impl Entry<'_> {
 
     /// Waits for `future`, but not for longer than `limit` and only until the session is to end.
     ///
+    /// It is pinned where it lives: taken by value it would be a part of this future twice, in every session.
+    ///
     /// # Errors
     /// Which of the two came first.
-    pub async fn within<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Result<T, InVain> {
+    pub async fn within<T>(&self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, InVain> {
         self.ticket.has_expired.set(false);
         self.set_limit(limit, Overdue::Expire);
-        let mut future = pin!(future);
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
@@ -274,6 +275,8 @@ impl Drop for Entry<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
     use crate::pool::backend::BackendKey;
     use crate::pool::health::Status;
@@ -339,7 +342,8 @@ mod tests {
     fn what_takes_too_long_is_given_up_and_the_session_goes_on() {
         let sessions = Sessions::default();
         let entry = sessions.enter();
-        let mut waiting = pin!(entry.within(LIMIT, std::future::pending::<()>()));
+        let mut never = pin!(std::future::pending::<()>());
+        let mut waiting = Box::pin(entry.within(LIMIT, never.as_mut()));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         sessions.sweep_once(Tick::now().after(LIMIT / 2));
@@ -347,7 +351,8 @@ mod tests {
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
         assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Expired)));
         assert_eq!(order_of(&entry), None);
-        let mut again = pin!(entry.within(LIMIT, std::future::pending::<()>()));
+        drop(waiting);
+        let mut again = Box::pin(entry.within(LIMIT, never));
         assert!(again.as_mut().poll(&mut cx).is_pending(), "a new limit for a new wait");
         sessions.end_all(CloseReason::Shutdown);
         assert_eq!(again.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Ordered(CloseReason::Shutdown))));

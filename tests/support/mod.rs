@@ -18,6 +18,7 @@ pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod program;
+pub mod promtool;
 pub mod redis;
 pub mod socket;
 pub mod wait;
