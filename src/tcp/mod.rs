@@ -48,51 +48,54 @@ pub struct Admitted {
 }
 
 /// Serves one session to its end.
-pub async fn serve(local: Rc<Local>, admitted: Admitted) {
-    let Admitted { fd, client: addr, view, permits: _permits, seat: _seat, accepted_at } = admitted;
+///
+/// Neither this nor [`converse`] is an `async fn`: those keep their arguments twice, for as long as the session lives.
+pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
+    let Admitted { fd, client: addr, view, permits, seat, accepted_at } = admitted;
     let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
-    let reason = match Socket::new(fd) {
-        Ok(client) => converse(&local, &view, addr, &client, &mut outcome).await,
-        Err(error) => {
-            tracing::debug!(%error, "no room to watch a client");
-            CloseReason::Internal
+    let client = Socket::new(fd);
+    async move {
+        let reason = match &client {
+            Ok(client) => converse(&local, &view, client, &mut outcome).await,
+            Err(error) => {
+                tracing::debug!(%error, "no room to watch a client");
+                CloseReason::Internal
+            }
+        };
+        if reason == CloseReason::NoBackend {
+            view.state.stats.at(local.id).refused.at(RefuseReason::NoBackend.index()).add(1);
         }
-    };
-    if reason == CloseReason::NoBackend {
-        view.state.stats.at(local.id).refused.at(RefuseReason::NoBackend.index()).add(1);
+        outcome.ended(reason);
+        drop((permits, seat));
     }
-    outcome.reason = Some(reason);
 }
 
 /// Connects the client to a backend and relays until one of them, or we, end it.
-async fn converse(
-    local: &Local,
-    view: &ListenerView,
-    addr: ClientAddr,
-    client: &Socket,
-    outcome: &mut Outcome,
-) -> CloseReason {
-    let entry = local.sessions.enter();
-    let key = match view.pool.config.policy {
-        Policy::Maglev(hashing) => key::of_client(addr, hashing.key),
-        Policy::RoundRobin | Policy::LeastConnections => 0,
-    };
-    let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
-        Ok(upstream) => upstream,
-        Err(reason) => return reason,
-    };
-    let state = &upstream.backend.state;
-    entry.connected_to(state, upstream.cuts);
-    entry.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
-    let relay = Relay {
-        local,
-        entry: &entry,
-        listener: view,
-        client,
-        backend: &upstream.socket,
-        stats: state.stats.at(local.id),
-    };
-    let reason = relay.run(outcome).await;
-    drop(upstream.lease);
-    reason
+#[expect(clippy::manual_async_fn, reason = "see `serve`")]
+fn converse<'a>(
+    local: &'a Local,
+    view: &'a ListenerView,
+    client: &'a Socket,
+    outcome: &'a mut Outcome,
+) -> impl Future<Output = CloseReason> + 'a {
+    async move {
+        let entry = local.sessions.enter();
+        let key = match view.pool.config.policy {
+            Policy::Maglev(hashing) => key::of_client(outcome.client, hashing.key),
+            Policy::RoundRobin | Policy::LeastConnections => 0,
+        };
+        let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
+            Ok(upstream) => upstream,
+            Err(reason) => return reason,
+        };
+        let state = &upstream.backend.state;
+        entry.connected_to(state, upstream.cuts);
+        entry.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
+        let backend = &upstream.socket;
+        let stats = state.stats.at(local.id);
+        let relay = Relay { local, entry: &entry, listener: view, client, backend, stats };
+        let reason = relay.run(outcome).await;
+        drop(upstream.lease);
+        reason
+    }
 }

@@ -20,7 +20,8 @@ pub struct Outcome {
     registry: Arc<Registry>,
     listener: Arc<ListenerState>,
     access_log: AccessLog,
-    client: ClientAddr,
+    /// Who connected.
+    pub(super) client: ClientAddr,
     accepted_at: Instant,
     /// Every backend tried, in order.
     pub(super) tried: Vec<Arc<BackendState>>,
@@ -31,7 +32,7 @@ pub struct Outcome {
     /// The side whose stream ended first.
     pub(super) first_to_end: Option<Side>,
     /// `None` until the session has ended by itself.
-    pub(super) reason: Option<CloseReason>,
+    reason: Option<CloseReason>,
 }
 
 /// When a backend was reached.
@@ -69,6 +70,11 @@ impl Outcome {
             first_to_end: None,
             reason: None,
         }
+    }
+
+    /// Says why the session is over; the books stay open until they are dropped.
+    pub(super) fn ended(&mut self, reason: CloseReason) {
+        self.reason = Some(reason);
     }
 
     /// Why the session is over. One that did not say was stopped from outside: by a panic, or with its worker.

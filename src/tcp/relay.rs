@@ -6,7 +6,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -41,8 +41,8 @@ impl Relay<'_> {
     /// Moves bytes both ways until the session ends; says why it did, and keeps the books in `outcome`.
     pub(super) async fn run(&self, outcome: &mut Outcome) -> CloseReason {
         let mut progress = Progress { upstream: Direction::new(), downstream: Direction::new(), half_closed: false };
-        let mut client_broken = pin!(self.client.broken());
-        let mut backend_broken = pin!(self.backend.broken());
+        let mut client_broken = None;
+        let mut backend_broken = None;
         poll_fn(|cx| {
             #[cfg(feature = "faults")]
             super::fault::panic_if_asked(&self.listener.state.name, self.client);
@@ -65,10 +65,10 @@ impl Relay<'_> {
             if let Err(reason) = progress.pass_on_ends(self) {
                 return Poll::Ready(reason);
             }
-            if let Poll::Ready(error) = watch(cx, upstream, client_broken.as_mut()) {
+            if let Poll::Ready(error) = watch(cx, upstream, &mut client_broken, || self.client.broken()) {
                 return Poll::Ready(client_failed(&error));
             }
-            if let Poll::Ready(error) = watch(cx, downstream, backend_broken.as_mut()) {
+            if let Poll::Ready(error) = watch(cx, downstream, &mut backend_broken, || self.backend.broken()) {
                 return Poll::Ready(backend_failed(&error));
             }
             Poll::Pending
@@ -153,8 +153,19 @@ impl Progress {
 }
 
 /// Watches a source for a break while it is not being read.
-fn watch(cx: &mut Context<'_>, waiting: Waiting, broken: Pin<&mut impl Future<Output = io::Error>>) -> Poll<io::Error> {
-    if waiting == Waiting::ForSource { Poll::Pending } else { broken.poll(cx) }
+///
+/// The wait is large next to the rest of a session, and most sessions that keep still never needed one: it is made at
+/// first use, apart, and kept from then on.
+fn watch<F: Future<Output = io::Error>>(
+    cx: &mut Context<'_>,
+    waiting: Waiting,
+    broken: &mut Option<Pin<Box<F>>>,
+    wait: impl FnOnce() -> F,
+) -> Poll<io::Error> {
+    if waiting == Waiting::ForSource {
+        return Poll::Pending;
+    }
+    broken.get_or_insert_with(|| Box::pin(wait())).as_mut().poll(cx)
 }
 
 fn client_failed(error: &io::Error) -> CloseReason {
