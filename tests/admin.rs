@@ -160,6 +160,7 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
     let config = Config {
         workers: NonZeroUsize::new(WORKERS).expect("not 0"),
         max_connections: NonZeroU32::MIN,
+        busy_poll: None,
         max_pipes: 0,
         shutdown_timeout: Duration::ZERO,
         log: "info".to_owned(),

@@ -178,6 +178,7 @@ mod tests {
         let config = Config {
             workers: NonZeroUsize::MIN,
             max_connections: NonZeroU32::MIN,
+            busy_poll: None,
             max_pipes: 0,
             shutdown_timeout: Duration::ZERO,
             log: String::new(),

@@ -49,6 +49,7 @@ impl Diff {
             ]),
             restart_required: differing(&[
                 ("workers", old.workers != new.workers),
+                ("busy_poll", old.busy_poll != new.busy_poll),
                 ("admin.socket", old.admin.socket != new.admin.socket),
                 ("admin.http", old.admin.http != new.admin.http),
             ]),
@@ -201,9 +202,9 @@ mod tests {
 
     #[test]
     fn some_keys_need_a_restart() {
-        let top = "workers = 7\nlog = \"debug\"\nshutdown_timeout = \"1s\"\nadmin.http = \"127.0.0.1:9\"\n";
+        let top = "workers = 7\nbusy_poll = \"50us\"\nlog = \"debug\"\nshutdown_timeout = \"1s\"\nadmin.http = \"127.0.0.1:9\"\n";
         let diff = diff(&format!("{top}{OLD}"));
-        assert_eq!(diff.restart_required, ["workers", "admin.http"]);
+        assert_eq!(diff.restart_required, ["workers", "busy_poll", "admin.http"]);
         assert_eq!(diff.settings, ["max_connections", "shutdown_timeout", "log"]);
         assert!(diff.to_string().ends_with(", settings max_connections,shutdown_timeout,log"), "{diff}");
     }

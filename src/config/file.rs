@@ -16,6 +16,7 @@ tables! {
         workers: i64,
         max_connections: i64,
         shutdown_timeout: Duration,
+        busy_poll: Duration,
         log: String,
         admin: Admin,
         listeners: Named<Listener>,

@@ -30,6 +30,12 @@ const MAX_WORKERS: u32 = 1024;
 /// Longer than any session that is worth waiting for; systemd gives up long before.
 const LONGEST_SHUTDOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// One question to the kernel takes about as long.
+const SHORTEST_BUSY_POLL: Duration = Duration::from_micros(1);
+
+/// Beyond this a wake-up is no longer what matters, and a CPU is as good as lost.
+const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
+
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_LOG: &str = "info";
 
@@ -77,6 +83,7 @@ impl Lowering<'_> {
         Config {
             workers,
             max_connections,
+            busy_poll: self.given_duration(&file.busy_poll, SHORTEST_BUSY_POLL, LONGEST_BUSY_POLL),
             max_pipes: budget.pipes(max_connections),
             shutdown_timeout: self.duration(&file.shutdown_timeout, LONGEST_SHUTDOWN, DEFAULT_SHUTDOWN_TIMEOUT),
             log: self.log(&file.log),

@@ -36,6 +36,9 @@ pub struct Config {
     pub max_connections: NonZeroU32,
     /// Pipes that the splice tier may own, all workers together: the descriptors left over by `max_connections`.
     pub max_pipes: usize,
+    /// How long a worker that has done something looks for events before it sleeps; at once when absent. Fixed for the
+    /// life of the process.
+    pub busy_poll: Option<Duration>,
     /// How long SIGTERM waits for sessions to finish.
     pub shutdown_timeout: Duration,
     /// Filter directives that `tracing_subscriber::EnvFilter` takes, without space; the environment overrides them.

@@ -119,6 +119,7 @@ pub fn config(backends: [SocketAddr; PARTS.len()]) -> Config {
     Config {
         workers: NonZeroUsize::new(WORKERS).expect("not zero"),
         max_connections: nonzero_u32(4 * CLIENTS),
+        busy_poll: None,
         max_pipes: 2 * WORKERS,
         shutdown_timeout: Duration::from_secs(2),
         // The table shows what an operator would read in the log.

@@ -110,6 +110,7 @@ impl Acceptor {
 
     /// Makes a session of a connection, here or on a less busy worker, unless a limit says no.
     fn admit(&self, fd: OwnedFd, client: ClientAddr, spawn: &impl Fn(Admitted)) {
+        self.local.activity.note();
         let accepted_at = Instant::now();
         let Some((view, permits)) = self.local.with_snapshot(|snapshot| {
             let view = snapshot.binds.get(&self.bind)?;

@@ -86,6 +86,7 @@ impl Relay<'_> {
             outcome.bytes_up += bytes_up;
             outcome.bytes_down += bytes_down;
             self.entry.progressed();
+            self.local.activity.note();
             if outcome.first_byte_at.is_none() && bytes_down > 0 {
                 outcome.first_byte_at = Some(Instant::now());
             }

@@ -1,7 +1,7 @@
 //! Where sessions are: one count per worker, and the decision which worker gets the next one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
@@ -11,6 +11,8 @@ use crate::metrics::WorkerId;
 #[derive(Debug)]
 pub struct Board {
     counts: Box<[CachePadded<AtomicU32>]>,
+    /// Held while a seat is chosen: two workers that accept at the same moment would both choose the emptier one.
+    choosing: Mutex<()>,
 }
 
 /// A session's place on a worker; dropping it frees the place.
@@ -23,11 +25,12 @@ pub struct Seat {
 impl Board {
     /// A board of `workers` workers without sessions.
     pub fn new(workers: usize) -> Self {
-        Self { counts: (0..workers).map(|_| CachePadded::default()).collect() }
+        Self { counts: (0..workers).map(|_| CachePadded::default()).collect(), choosing: Mutex::new(()) }
     }
 
     /// A seat for a connection that `acceptor` accepted: with itself, unless another worker is clearly less busy.
     pub fn seat(self: &Arc<Self>, acceptor: WorkerId) -> Seat {
+        let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         self.seat_at(self.choose(acceptor))
     }
 
@@ -90,6 +93,34 @@ mod tests {
         let seats: Vec<_> = (0..11).map(|_| board.seat(WorkerId(0))).collect();
         assert!(seats.iter().all(|seat| seat.worker() == WorkerId(0)));
         assert_eq!(board.seat(WorkerId(0)).worker(), WorkerId(1));
+    }
+
+    #[test]
+    fn workers_that_accept_at_the_same_moment_do_not_choose_the_same_seat() {
+        const ROUNDS: u32 = 20_000;
+        let board = Arc::new(Board::new(2));
+        let arrived = AtomicU32::new(0);
+        // Spins, so that both leave it within nanoseconds.
+        let together = |meeting: u32| {
+            arrived.fetch_add(1, Ordering::SeqCst);
+            while arrived.load(Ordering::SeqCst) < 2 * meeting {
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for round in 0..ROUNDS {
+                        together(3 * round + 1);
+                        let seat = board.seat(WorkerId(0));
+                        together(3 * round + 2);
+                        assert_eq!(board.count(WorkerId(0)), board.count(WorkerId(1)), "round {round}");
+                        together(3 * round + 3);
+                        drop(seat);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::board::Board;
 use super::pipes::{Loan, Pipes};
 use super::sessions::Sessions;
+use super::spin::Activity;
 use crate::metrics::WorkerId;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
@@ -32,6 +33,8 @@ pub struct Local {
     pub inboxes: Box<[mpsc::Sender<Admitted>]>,
     /// This worker's sessions.
     pub sessions: Sessions,
+    /// What it does, for busy polling.
+    pub activity: Activity,
     /// Where the copy tier reads into; nothing is kept in it.
     pub scratch: RefCell<Box<[u8]>>,
     /// Pipes for the splice tier.
@@ -54,6 +57,7 @@ impl Local {
             board,
             inboxes,
             sessions: Sessions::default(),
+            activity: Activity::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             pipes: Rc::default(),
             snapshot,

@@ -640,6 +640,18 @@ fn a_pool_may_be_drained_or_unused() {
 }
 
 #[test]
+fn busy_polling_has_bounds_in_microseconds() {
+    let with = |value: &str| format!("busy_poll = \"{value}\"\n{SMALL}");
+    assert_eq!(config(SMALL).busy_poll, None);
+    assert_eq!(config(&with("50us")).busy_poll, Some(Duration::from_micros(50)));
+    assert_eq!(config(&with("1ms")).busy_poll, Some(Duration::from_millis(1)));
+    for bad in ["0s", "999ns", "1001us", "1s"] {
+        let expected = "1:13 `busy_poll` is out of range -> `busy_poll` is a duration from 1us to 1ms";
+        assert_eq!(brief(&errors(&with(bad))), expected);
+    }
+}
+
+#[test]
 fn too_many_backends() {
     let list: Vec<String> = (0..=65_535).map(|n| format!("\"unix:/{n}\"")).collect();
     let text = SMALL.replace("\"db:5432\"", &list.join(","));

@@ -42,14 +42,24 @@ impl Lowering<'_> {
 
     /// A duration from a millisecond to `longest`.
     pub(super) fn duration(&mut self, field: &Field<Duration>, longest: Duration, default: Duration) -> Duration {
-        let Some(given) = field.given() else { return default };
-        if (SHORTEST..=longest).contains(&given.value) {
-            return given.value;
+        self.given_duration(field, SHORTEST, longest).unwrap_or(default)
+    }
+
+    /// A duration between two bounds, if the file has it.
+    pub(super) fn given_duration(
+        &mut self,
+        field: &Field<Duration>,
+        shortest: Duration,
+        longest: Duration,
+    ) -> Option<Duration> {
+        let given = field.given()?;
+        if (shortest..=longest).contains(&given.value) {
+            return Some(given.value);
         }
         let message = format!("`{}` is out of range", field.key);
-        let help = format!("`{}` is a duration from {} to {}", field.key, Show(SHORTEST), Show(longest));
+        let help = format!("`{}` is a duration from {} to {}", field.key, Show(shortest), Show(longest));
         self.problems.report(Problem::new(given.place, message).help(help));
-        default
+        None
     }
 
     /// One word of a list.
@@ -127,9 +137,17 @@ pub(super) struct Show(pub(super) Duration);
 
 impl fmt::Display for Show {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(u128, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
-        let millis = self.0.as_millis();
-        let (size, unit) = UNITS.into_iter().find(|(size, _)| millis.is_multiple_of(*size)).unwrap_or((1, "ms"));
-        write!(f, "{}{unit}", millis / size)
+        const MS: u128 = 1000;
+        const UNITS: [(u128, &str); 6] = [
+            (86_400_000 * MS, "d"),
+            (3_600_000 * MS, "h"),
+            (60_000 * MS, "m"),
+            (1000 * MS, "s"),
+            (MS, "ms"),
+            (1, "us"),
+        ];
+        let micros = self.0.as_micros();
+        let (size, unit) = UNITS.into_iter().find(|(size, _)| micros.is_multiple_of(*size)).unwrap_or((1, "us"));
+        write!(f, "{}{unit}", micros / size)
     }
 }
