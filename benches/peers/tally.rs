@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::failure::Failure;
 
@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     /// Bulk bytes of the whole measurement, by who sent and who received them.
     sent: Cell<u64>,
     received: Cell<u64>,
+    /// Whose turn it is to move bulk bytes.
+    bulk_turn: Mutex<()>,
     /// Backend connections that are open now.
     open: Cell<usize>,
     closed: Notify,
@@ -43,6 +45,7 @@ impl Tally {
             stopping: Cell::new(false),
             sent: Cell::new(0),
             received: Cell::new(0),
+            bulk_turn: Mutex::default(),
             open: Cell::new(0),
             closed: Notify::new(),
             backend_error: RefCell::default(),
@@ -102,6 +105,11 @@ impl Tally {
     pub(crate) fn add_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         self.add_units(bytes as u64);
+    }
+
+    /// Waits until no other bulk transfer moves bytes; first come, first served.
+    pub(crate) async fn bulk_turn(&self) -> MutexGuard<'_, ()> {
+        self.bulk_turn.lock().await
     }
 
     /// Counts work that was done, if this is the window.

@@ -5,8 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use rustix::net::Shutdown;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::exchange::finish;
 use crate::cases::{BULK_PLEASE, Direction};
@@ -21,7 +23,7 @@ pub(super) async fn client(addr: SocketAddr, direction: Direction, tally: Rc<Tal
     match direction {
         Direction::Upstream => send_only(&mut stream, &tally).await,
         Direction::Downstream => receive_only(&mut stream, &tally).await,
-        Direction::BothWays => send_and_receive(&mut stream, &tally).await,
+        Direction::BothWays => send_and_receive(&stream, &tally).await,
     }
 }
 
@@ -53,31 +55,48 @@ async fn receive_only(stream: &mut TcpStream, tally: &Tally) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn send_and_receive(stream: &mut TcpStream, tally: &Tally) -> io::Result<()> {
-    let (mut reader, mut writer) = stream.split();
+async fn send_and_receive(stream: &TcpStream, tally: &Tally) -> io::Result<()> {
     let sending = async {
-        send(&mut writer, tally).await?;
-        writer.shutdown().await
+        send(stream, tally).await?;
+        Ok(rustix::net::shutdown(stream, Shutdown::Write)?)
     };
-    tokio::try_join!(sending, receive(&mut reader, tally)).map(|_| ())
+    tokio::try_join!(sending, receive(stream, tally)).map(|_| ())
 }
 
 /// Writes until the load stops.
-async fn send(stream: &mut (impl AsyncWrite + Unpin), tally: &Tally) -> io::Result<()> {
+async fn send(stream: &TcpStream, tally: &Tally) -> io::Result<()> {
     let chunk = vec![0x5a; CHUNK];
     while !tally.is_stopping() {
-        tally.add_sent(stream.write(&chunk).await?);
+        stream.writable().await?;
+        if let Some(count) = in_turn(tally, || stream.try_write(&chunk)).await? {
+            tally.add_sent(count);
+        }
     }
     Ok(())
 }
 
 /// Reads to the end.
-async fn receive(stream: &mut (impl AsyncRead + Unpin), tally: &Tally) -> io::Result<()> {
+async fn receive(stream: &TcpStream, tally: &Tally) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        match stream.read(&mut chunk).await? {
-            0 => return Ok(()),
-            count => tally.add_received(count),
+        stream.readable().await?;
+        match in_turn(tally, || stream.try_read(&mut chunk)).await? {
+            Some(0) => return Ok(()),
+            Some(count) => tally.add_received(count),
+            None => {}
         }
     }
+}
+
+/// One chunk of all bulk transfers at a time, and between two of them whatever else is ready: small exchanges beside them
+/// are to wait for the proxy, not for this process. `None`: there is nothing to move after all.
+async fn in_turn(tally: &Tally, move_chunk: impl FnOnce() -> io::Result<usize>) -> io::Result<Option<usize>> {
+    let _turn = tally.bulk_turn().await;
+    let moved = match move_chunk() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        moved => moved?,
+    };
+    // The runtime looks for what has become ready before it resumes this, and the turn ends only then.
+    yield_now().await;
+    Ok(Some(moved))
 }
