@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cases::{CASES, Case};
+use crate::cases::{CASES, Case, Shown};
 use crate::failure::Failure;
 use crate::peers::{self, Peer};
 use crate::usage::Cpus;
@@ -15,7 +15,7 @@ use crate::usage::Cpus;
 #[command(after_help = "Examples:
   scripts/bench.sh                                        everything: about ten minutes
   scripts/bench.sh --quick                                does it work at all?
-  scripts/bench.sh --case exchange-64 --peer evenkeel --peer nginx
+  scripts/bench.sh --case exchange-64-c16 --peer evenkeel --peer nginx
   scripts/bench.sh --peer evenkeel --before /tmp/old/evenkeel
                                                           two builds against each other")]
 pub(crate) struct Args {
@@ -109,9 +109,10 @@ fn select<T>(
 
 /// Cases and peers with what they are.
 pub(crate) fn catalogue() -> String {
-    let mut text = String::from("cases:\n");
+    let mut text = String::from("cases (* in every table, the others in the full one):\n");
     for case in CASES {
-        let _ = writeln!(text, "  {:<16} {}", case.name, case.title);
+        let mark = if case.shown == Shown::Headline { '*' } else { ' ' };
+        let _ = writeln!(text, "{mark} {:<18} {}", case.name, case.title);
     }
     text.push_str("peers:\n");
     for peer in peers::all() {

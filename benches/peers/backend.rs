@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::cases::Service;
+use crate::cases::{BULK_PLEASE, Direction, Service};
 use crate::load::bulk;
 use crate::tally::Tally;
 
@@ -54,12 +54,21 @@ async fn serve(mut stream: TcpStream, service: Service, tally: Rc<Tally>) {
     let _open = tally.open();
     let served = match service {
         Service::Echo { bytes } => echo(&mut stream, bytes).await,
-        Service::Sink => bulk::receive(&mut stream, &tally).await,
-        Service::Source => bulk::send(&mut stream, &tally).await,
+        Service::Bulk(direction) => bulk::serve(&mut stream, direction, &tally).await,
+        Service::EchoOrBulk { bytes } => echo_or_bulk(&mut stream, bytes, &tally).await,
     };
     if let Err(error) = served {
         tally.backend_failed(error.to_string());
     }
+}
+
+async fn echo_or_bulk(stream: &mut TcpStream, bytes: usize, tally: &Tally) -> io::Result<()> {
+    let mut first = [0; 1];
+    if stream.peek(&mut first).await? == 1 && first == [BULK_PLEASE] {
+        stream.read_exact(&mut first).await?;
+        return bulk::serve(stream, Direction::Downstream, tally).await;
+    }
+    echo(stream, bytes).await
 }
 
 async fn echo(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {

@@ -1,5 +1,8 @@
 //! What is measured: one line a case.
 
+use Direction::{BothWays, Downstream, Upstream};
+use Shown::{Full, Headline};
+
 /// One kind of work that goes through a proxy.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -8,17 +11,34 @@ pub(crate) struct Case {
     /// For readers of the table.
     pub(crate) title: &'static str,
     pub(crate) load: Load,
+    pub(crate) shown: Shown,
+}
+
+/// Where the figures of a case are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// In every table: the few cases that say how a proxy compares.
+    Headline,
+    /// In the full table: how its cost grows.
+    Full,
 }
 
 /// What clients and backends do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Load {
     /// Request and reply of equal size, one outstanding on each connection.
     Exchange { bytes: usize, connections: usize },
+    /// The same on `busy` connections, while `idle` more made one exchange and keep still.
+    ExchangeAmongIdle { bytes: usize, busy: usize, idle: usize },
+    /// The requests of [`PEAK`] on a schedule that does not wait for replies, at this share of what the slowest peer
+    /// reaches in [`PEAK`] itself.
+    OpenLoop { percent_of_peak: u32 },
     /// Connect, one exchange, close in order; over and over in each loop.
     Churn { bytes: usize, loops: usize },
     /// As many bytes as go through.
     Bulk { direction: Direction, connections: usize },
+    /// As many bytes downstream as go through, beside scheduled exchanges on connections of their own.
+    Mixed { bulk: usize, exchanging: usize, exchanges_per_second: u32 },
     /// Connections that made one exchange and then keep still.
     Idle { connections: usize },
 }
@@ -30,6 +50,8 @@ pub(crate) enum Direction {
     Upstream,
     /// From the backends to the clients.
     Downstream,
+    /// Both at once on every connection.
+    BothWays,
 }
 
 /// What a backend does with a connection.
@@ -37,10 +59,10 @@ pub(crate) enum Direction {
 pub(crate) enum Service {
     /// Reads whole requests of this size and sends each back.
     Echo { bytes: usize },
-    /// Reads to the end.
-    Sink,
-    /// Writes until the load stops.
-    Source,
+    /// Its end of a bulk transfer.
+    Bulk(Direction),
+    /// Either, as the first byte says: [`BULK_PLEASE`] asks for bytes downstream, anything else begins a request.
+    EchoOrBulk { bytes: usize },
 }
 
 /// How the figures of a load are called and scaled.
@@ -58,51 +80,102 @@ pub(crate) struct Unit {
     pub(crate) rate_digits: usize,
 }
 
-/// Bytes of the exchange that an idle connection makes before it keeps still.
-pub(crate) const IDLE_EXCHANGE: usize = 64;
+/// Bytes of a small request, and of its reply.
+pub(crate) const SMALL: usize = 64;
+
+/// The closed loop whose rate, reached by the slowest peer of a round, is the peak that open loops are a share of. One
+/// absolute rate for all peers: latencies at different rates are not comparable, and above its peak a peer has none.
+pub(crate) const PEAK: Load = exchange(SMALL, OPEN_CONNECTIONS);
+/// Connections of an open loop.
+pub(crate) const OPEN_CONNECTIONS: usize = 64;
+
+/// The first byte of a connection to a [`Service::EchoOrBulk`] that wants bulk. No first request begins with it:
+/// requests begin with their number, from 1.
+pub(crate) const BULK_PLEASE: u8 = 0;
+
+const KIB: usize = 1 << 10;
 
 /// Every case, in the order of the table.
 pub(crate) const CASES: &[Case] = &[
-    Case {
-        name: "exchange-64",
-        title: "64 B request and reply on 16 connections",
-        load: Load::Exchange { bytes: 64, connections: 16 },
-    },
-    Case {
-        name: "exchange-10k",
-        title: "10 KiB request and reply on 16 connections",
-        load: Load::Exchange { bytes: 10 << 10, connections: 16 },
-    },
-    Case {
-        name: "churn",
-        title: "connect, 64 B request and reply, close; 8 at a time",
-        load: Load::Churn { bytes: 64, loops: 8 },
-    },
-    Case {
-        name: "bulk-up",
-        title: "bulk from client to backend on 4 connections",
-        load: Load::Bulk { direction: Direction::Upstream, connections: 4 },
-    },
-    Case {
-        name: "bulk-down",
-        title: "bulk from backend to client on 4 connections",
-        load: Load::Bulk { direction: Direction::Downstream, connections: 4 },
-    },
-    Case {
-        name: "idle-4000",
-        title: "resident memory of 4,000 idle connections",
-        load: Load::Idle { connections: 4_000 },
-    },
+    case("exchange-64-c1", Full, exchange(SMALL, 1), "64 B request and reply on 1 connection"),
+    case("exchange-64-c16", Headline, exchange(SMALL, 16), "64 B request and reply on 16 connections"),
+    case("exchange-64-c100", Full, exchange(SMALL, 100), "64 B request and reply on 100 connections"),
+    case("exchange-64-c512", Full, exchange(SMALL, 512), "64 B request and reply on 512 connections"),
+    case(
+        "busy-100-of-9000",
+        Full,
+        among_idle(100, 8_900),
+        "64 B request and reply on 100 connections among 8,900 idle ones",
+    ),
+    case("exchange-1k-c1", Full, exchange(KIB, 1), "1 KiB request and reply on 1 connection"),
+    case("exchange-1k-c16", Full, exchange(KIB, 16), "1 KiB request and reply on 16 connections"),
+    case("exchange-1k-c512", Full, exchange(KIB, 512), "1 KiB request and reply on 512 connections"),
+    case("exchange-10k-c1", Full, exchange(10 * KIB, 1), "10 KiB request and reply on 1 connection"),
+    case("exchange-10k-c16", Headline, exchange(10 * KIB, 16), "10 KiB request and reply on 16 connections"),
+    case("exchange-10k-c512", Full, exchange(10 * KIB, 512), "10 KiB request and reply on 512 connections"),
+    case("exchange-64k-c1", Full, exchange(64 * KIB, 1), "64 KiB request and reply on 1 connection"),
+    case("exchange-64k-c16", Headline, exchange(64 * KIB, 16), "64 KiB request and reply on 16 connections"),
+    case("exchange-64k-c512", Full, exchange(64 * KIB, 512), "64 KiB request and reply on 512 connections"),
+    case("open-50", Full, open(50), "64 B on a schedule, 64 connections, 50 % of the slowest peer's peak"),
+    case("open-70", Headline, open(70), "64 B on a schedule, 64 connections, 70 % of the slowest peer's peak"),
+    case("open-90", Full, open(90), "64 B on a schedule, 64 connections, 90 % of the slowest peer's peak"),
+    case("churn", Headline, churn(8), "connect, 64 B request and reply, close; 8 at a time"),
+    case("bulk-up-c1", Full, bulk(Upstream, 1), "bulk from client to backend on 1 connection"),
+    case("bulk-up-c4", Headline, bulk(Upstream, 4), "bulk from client to backend on 4 connections"),
+    case("bulk-up-c64", Full, bulk(Upstream, 64), "bulk from client to backend on 64 connections"),
+    case("bulk-down-c1", Full, bulk(Downstream, 1), "bulk from backend to client on 1 connection"),
+    case("bulk-down-c4", Headline, bulk(Downstream, 4), "bulk from backend to client on 4 connections"),
+    case("bulk-down-c64", Full, bulk(Downstream, 64), "bulk from backend to client on 64 connections"),
+    case("bulk-both-c1", Full, bulk(BothWays, 1), "bulk both ways at once on 1 connection"),
+    case("bulk-both-c4", Full, bulk(BothWays, 4), "bulk both ways at once on 4 connections"),
+    case("bulk-both-c64", Full, bulk(BothWays, 64), "bulk both ways at once on 64 connections"),
+    case("mixed", Headline, mixed(4, 16, 2_000), "4 bulk connections down beside 2,000 exchanges/s of 64 B on 16"),
+    case("idle-4000", Full, idle(4_000), "resident memory and CPU time: 4,000 idle connections"),
+    case("idle-9000", Headline, idle(9_000), "resident memory and CPU time: 9,000 idle connections"),
 ];
+
+const fn case(name: &'static str, shown: Shown, load: Load, title: &'static str) -> Case {
+    Case { name, title, load, shown }
+}
+
+const fn exchange(bytes: usize, connections: usize) -> Load {
+    Load::Exchange { bytes, connections }
+}
+
+const fn among_idle(busy: usize, idle: usize) -> Load {
+    Load::ExchangeAmongIdle { bytes: SMALL, busy, idle }
+}
+
+const fn open(percent_of_peak: u32) -> Load {
+    Load::OpenLoop { percent_of_peak }
+}
+
+const fn bulk(direction: Direction, connections: usize) -> Load {
+    Load::Bulk { direction, connections }
+}
+
+const fn churn(loops: usize) -> Load {
+    Load::Churn { bytes: SMALL, loops }
+}
+
+const fn mixed(bulk: usize, exchanging: usize, exchanges_per_second: u32) -> Load {
+    Load::Mixed { bulk, exchanging, exchanges_per_second }
+}
+
+const fn idle(connections: usize) -> Load {
+    Load::Idle { connections }
+}
 
 impl Load {
     /// What the backends of this load do.
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::Exchange { bytes, .. } | Self::Churn { bytes, .. } => Service::Echo { bytes },
-            Self::Bulk { direction: Direction::Upstream, .. } => Service::Sink,
-            Self::Bulk { direction: Direction::Downstream, .. } => Service::Source,
-            Self::Idle { .. } => Service::Echo { bytes: IDLE_EXCHANGE },
+            Self::Exchange { bytes, .. } | Self::ExchangeAmongIdle { bytes, .. } | Self::Churn { bytes, .. } => {
+                Service::Echo { bytes }
+            }
+            Self::OpenLoop { .. } | Self::Idle { .. } => Service::Echo { bytes: SMALL },
+            Self::Bulk { direction, .. } => Service::Bulk(direction),
+            Self::Mixed { .. } => Service::EchoOrBulk { bytes: SMALL },
         }
     }
 
@@ -110,8 +183,8 @@ impl Load {
     /// minute; several addresses keep 8 closing loops and thousands of idle connections far from running out of ports.
     pub(crate) fn backends(self) -> usize {
         match self {
-            Self::Exchange { .. } | Self::Bulk { .. } => 1,
-            Self::Churn { .. } | Self::Idle { .. } => 8,
+            Self::Exchange { .. } | Self::OpenLoop { .. } | Self::Bulk { .. } | Self::Mixed { .. } => 1,
+            Self::Churn { .. } | Self::Idle { .. } | Self::ExchangeAmongIdle { .. } => 8,
         }
     }
 
@@ -125,10 +198,14 @@ impl Load {
 
     pub(crate) fn unit(self) -> Unit {
         match self {
-            Self::Exchange { .. } => Unit::new("CPU us/exchange", 2, "exchanges/s", 0),
+            Self::Exchange { .. } | Self::ExchangeAmongIdle { .. } | Self::OpenLoop { .. } => {
+                Unit::new("CPU us/exchange", 2, "exchanges/s", 0)
+            }
             Self::Churn { .. } => Unit::new("CPU us/connection", 2, "connections/s", 0),
             Self::Bulk { .. } => Unit::new("CPU s/GB", 3, "GB/s", 2),
-            Self::Idle { .. } => Unit::new("KiB/connection", 2, "CPU ms/s", 2),
+            // Of bulk; the exchanges, equally many for every peer, are contained in the cost.
+            Self::Mixed { .. } => Unit::new("CPU s/GB of bulk", 3, "GB/s", 2),
+            Self::Idle { .. } => Unit::new("KiB/connection", 2, "CPU us/s", 1),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::args::Plan;
 use crate::backend::Backends;
-use crate::cases::Case;
+use crate::cases::{Load, PEAK};
 use crate::failure::Failure;
 use crate::load;
 use crate::peers::Peer;
@@ -19,6 +19,8 @@ pub(crate) struct Sample {
     pub(crate) cost: f64,
     pub(crate) rate: f64,
     pub(crate) latency: Option<Latency>,
+    /// How much of that, on a schedule, is the load's own: from when a request could have been sent to when it was.
+    pub(crate) lag: Option<Latency>,
     /// Share of the proxy's CPU that went to others; much of it makes the sample doubtful.
     pub(crate) disturbance: f64,
 }
@@ -55,12 +57,16 @@ impl Latency {
 pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
     let mut measurements = Vec::new();
     for round in 0..plan.rounds {
+        let mut peak = None;
         for case in &plan.cases {
+            if matches!(case.load, Load::OpenLoop { .. }) && peak.is_none() {
+                peak = slowest_peak(plan, round).await;
+            }
             let mut order: Vec<_> = plan.peers.iter().collect();
             order.rotate_left(round as usize % plan.peers.len());
             for peer in order {
-                let result = measure(case, peer, plan.cpus, plan.length).await;
-                tell(plan, round, case, peer, &result);
+                let result = measure(case.load, peak, peer, plan.cpus, plan.length).await;
+                tell(plan, round, case.name, case.load, peer, &result);
                 measurements.push(Measurement { case: case.name, peer: peer.name, result });
             }
         }
@@ -68,20 +74,34 @@ pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
     measurements
 }
 
-async fn measure(case: &Case, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
-    let tally = Rc::new(Tally::new(case.load.bound()));
-    let backends = Backends::start(case.load.service(), case.load.backends(), &tally)?;
+/// What the slowest peer reaches in [`PEAK`] now, in exchanges a second; `None` if none came through.
+async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
+    let mut rates = Vec::new();
+    for peer in &plan.peers {
+        let result = measure(PEAK, None, peer, plan.cpus, plan.length / 2).await;
+        tell(plan, round, "(peak)", PEAK, peer, &result);
+        rates.extend(result.map(|sample| sample.rate));
+    }
+    rates.into_iter().min_by(f64::total_cmp)
+}
+
+async fn measure(load: Load, peak: Option<f64>, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
+    let tally = Rc::new(Tally::new(load.bound()));
+    let backends = Backends::start(load.service(), load.backends(), &tally)?;
     let proxy = Proxy::start(peer, &backends.addrs, cpus).await?;
-    let sample = load::run(case.load, &proxy, &tally, length).await?;
+    let sample = load::run(load, peak, &proxy, &tally, length).await?;
     tally.all_closed().await?;
     tally.balance()?;
     Ok(sample)
 }
 
-fn tell(plan: &Plan, round: u32, case: &Case, peer: &Peer, result: &Result<Sample, Failure>) {
-    let place = format!("round {}/{}  {:<14} {:<15}", round + 1, plan.rounds, case.name, peer.name);
+fn tell(plan: &Plan, round: u32, case: &str, load: Load, peer: &Peer, result: &Result<Sample, Failure>) {
+    let place = format!("round {}/{}  {case:<17} {:<15}", round + 1, plan.rounds, peer.name);
     match result {
-        Ok(sample) => eprintln!("{place} {:>8.3} {}", sample.cost, case.load.unit().cost),
+        Ok(sample) => {
+            let lag = sample.lag.map_or_else(String::new, |lag| format!(", the load lags by p99 {:.0} us", lag.p99_us));
+            eprintln!("{place} {:>8.3} {}{lag}", sample.cost, load.unit().cost);
+        }
         Err(failure) => eprintln!("{place} FAILED: {failure}"),
     }
 }

@@ -3,16 +3,20 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use crate::failure::Failure;
 
 /// The accounts of one measurement.
 pub(crate) struct Tally {
-    /// Exchanges, connections or bytes since [`Tally::start_window`].
+    /// Between [`Tally::start_window`] and [`Tally::end_window`].
+    in_window: Cell<bool>,
+    /// Exchanges, connections or bytes of the window.
     units: Cell<u64>,
-    /// Nanoseconds, one for each exchange or connection since then.
+    /// Nanoseconds, one for each exchange or connection of the window.
     latencies: RefCell<Vec<u32>>,
+    /// Nanoseconds that requests on a schedule lost before they were sent, for no fault of the proxy.
+    lags: RefCell<Vec<u32>>,
     /// Units at which the window is full.
     bound: u64,
     full: Notify,
@@ -20,6 +24,8 @@ pub(crate) struct Tally {
     /// Bulk bytes of the whole measurement, by who sent and who received them.
     sent: Cell<u64>,
     received: Cell<u64>,
+    /// Whose turn it is to move bulk bytes.
+    bulk_turn: Mutex<()>,
     /// Backend connections that are open now.
     open: Cell<usize>,
     closed: Notify,
@@ -30,33 +36,35 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new(bound: u64) -> Self {
         Self {
+            in_window: Cell::new(false),
             units: Cell::new(0),
             latencies: RefCell::default(),
+            lags: RefCell::default(),
             bound,
             full: Notify::new(),
             stopping: Cell::new(false),
             sent: Cell::new(0),
             received: Cell::new(0),
+            bulk_turn: Mutex::default(),
             open: Cell::new(0),
             closed: Notify::new(),
             backend_error: RefCell::default(),
         }
     }
 
-    /// Forgets the warm-up.
+    /// Ends the warm-up: what happens from now on counts.
     pub(crate) fn start_window(&self) {
-        self.units.set(0);
-        self.latencies.borrow_mut().clear();
+        self.in_window.set(true);
     }
 
-    /// Units of the window so far.
-    pub(crate) fn units(&self) -> u64 {
+    /// Nothing that happens from now on counts; returns the units of the window.
+    pub(crate) fn end_window(&self) -> u64 {
+        self.in_window.set(false);
         self.units.get()
     }
 
-    /// Takes the latencies of the window, in nanoseconds.
-    pub(crate) fn take_latencies(&self) -> Vec<u32> {
-        self.latencies.take()
+    pub(crate) fn is_in_window(&self) -> bool {
+        self.in_window.get()
     }
 
     /// Ends when the window holds as many units as it may.
@@ -64,10 +72,29 @@ impl Tally {
         self.full.notified().await;
     }
 
-    /// Counts one exchange or one connection.
+    /// Takes the latencies, in nanoseconds.
+    pub(crate) fn take_latencies(&self) -> Vec<u32> {
+        self.latencies.take()
+    }
+
+    /// Takes the lags, in nanoseconds.
+    pub(crate) fn take_lags(&self) -> Vec<u32> {
+        self.lags.take()
+    }
+
+    /// Counts one exchange or one connection of a closed loop.
     pub(crate) fn complete(&self, took: Duration) {
-        self.latencies.borrow_mut().push(u32::try_from(took.as_nanos()).unwrap_or(u32::MAX));
+        if self.is_in_window() {
+            self.latencies.borrow_mut().push(nanoseconds(took));
+        }
         self.add_units(1);
+    }
+
+    /// Notes an exchange that was scheduled within the window, whenever it ended: those that a stall delays past the end
+    /// of the window are the ones that matter.
+    pub(crate) fn answered(&self, took: Duration, lag: Duration) {
+        self.latencies.borrow_mut().push(nanoseconds(took));
+        self.lags.borrow_mut().push(nanoseconds(lag));
     }
 
     pub(crate) fn add_sent(&self, bytes: usize) {
@@ -80,7 +107,16 @@ impl Tally {
         self.add_units(bytes as u64);
     }
 
-    fn add_units(&self, count: u64) {
+    /// Waits until no other bulk transfer moves bytes; first come, first served.
+    pub(crate) async fn bulk_turn(&self) -> MutexGuard<'_, ()> {
+        self.bulk_turn.lock().await
+    }
+
+    /// Counts work that was done, if this is the window.
+    pub(crate) fn add_units(&self, count: u64) {
+        if !self.is_in_window() {
+            return;
+        }
         let units = self.units.get() + count;
         self.units.set(units);
         if units >= self.bound {
@@ -137,6 +173,10 @@ impl Tally {
         }
         Ok(())
     }
+}
+
+fn nanoseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_nanos()).unwrap_or(u32::MAX)
 }
 
 /// One open backend connection.

@@ -7,12 +7,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::exchange::{Exchange, finish};
-use super::{spawn, wind_down};
-use crate::cases::IDLE_EXCHANGE;
+use super::{Clients, spawn, wind_down};
+use crate::cases::SMALL;
 use crate::failure::Failure;
 use crate::measure::Sample;
 use crate::proxy::Proxy;
@@ -25,7 +24,6 @@ const OPENERS: usize = 32;
 /// Opens `connections`, each with one exchange, and reads the proxy's memory before and after; then watches its CPU
 /// time while nothing happens.
 pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length: Duration) -> Result<Sample, Failure> {
-    usage::check_descriptors(2 * connections)?;
     // What a proxy allocates at its first connections, whatever their number, is not theirs.
     close(open(proxy.addr(), OPENERS).await?).await?;
     tally.all_closed().await?;
@@ -34,6 +32,8 @@ pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length
     let streams = open(proxy.addr(), connections).await?;
     let after = proxy.resident_bytes()?;
 
+    // What the proxy still does about connections that are new is not the cost of keeping them.
+    sleep(length / 5).await;
     let meters = proxy.meters()?;
     let start = Instant::now();
     sleep(length).await;
@@ -47,8 +47,9 @@ pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length
     let connections = connections as f64;
     Ok(Sample {
         cost: grown / 1024.0 / connections,
-        rate: spent.proxy.as_secs_f64() * 1e3 / elapsed,
+        rate: spent.proxy.as_secs_f64() * 1e6 / elapsed,
         latency: None,
+        lag: None,
         disturbance: spent.others.as_secs_f64() / elapsed,
     })
 }
@@ -60,15 +61,21 @@ struct Opening {
     streams: RefCell<Vec<TcpStream>>,
 }
 
-async fn open(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>, Failure> {
+/// Opens `count` connections that keep still after one exchange.
+///
+/// # Errors
+/// One of them failed, or they do not fit the descriptor limit of this process, which holds both of their ends.
+pub(super) async fn open(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>, Failure> {
+    usage::check_descriptors(2 * count)?;
     let opening = Rc::new(Opening { addr, wanted: Cell::new(count), streams: RefCell::default() });
-    let mut openers = spawn(OPENERS, || open_some(Rc::clone(&opening)));
+    let mut openers = Clients::new();
+    spawn(&mut openers, OPENERS, || open_some(Rc::clone(&opening)));
     wind_down(&mut openers).await?;
     Ok(opening.streams.take())
 }
 
 async fn open_some(opening: Rc<Opening>) -> io::Result<()> {
-    let mut exchange = Exchange::new(IDLE_EXCHANGE);
+    let mut exchange = Exchange::new(SMALL);
     while let Some(wanted) = opening.wanted.get().checked_sub(1) {
         opening.wanted.set(wanted);
         let mut stream = super::connect(opening.addr, None).await?;
@@ -78,8 +85,9 @@ async fn open_some(opening: Rc<Opening>) -> io::Result<()> {
     Ok(())
 }
 
-async fn close(streams: Vec<TcpStream>) -> Result<(), Failure> {
-    let mut closing = JoinSet::new();
+/// Ends all of them in order.
+pub(super) async fn close(streams: Vec<TcpStream>) -> Result<(), Failure> {
+    let mut closing = Clients::new();
     for mut stream in streams {
         closing.spawn_local(async move { finish(&mut stream).await });
     }
