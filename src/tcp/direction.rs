@@ -148,7 +148,7 @@ impl Direction {
             }
             self.choose_tier(local);
             if budget == 0 {
-                cx.waker().wake_by_ref();
+                local.come_back(cx);
                 return Ok(Waiting::ForSource);
             }
             let moved = match &mut self.tier {
@@ -218,7 +218,7 @@ impl Direction {
     fn poll_splice(&mut self, cx: &mut Context<'_>, source: &Socket, local: &Local) -> Result<Poll<usize>, Broken> {
         let Some(mut pipe) = local.borrow_pipe() else {
             self.prefer_copying();
-            cx.waker().wake_by_ref();
+            local.come_back(cx);
             return Ok(Poll::Pending);
         };
         let moved = source.poll_fill(cx, &mut pipe, BUDGET).map_err(Broken::Source)?;

@@ -1,11 +1,14 @@
 //! What all tasks of one worker share. It never leaves the worker's thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use super::board::Board;
 use super::pipes::{Loan, Pipes};
@@ -19,6 +22,13 @@ use crate::tcp::Admitted;
 /// Reads of the copy tier go into one buffer of this size: large enough to take what a socket holds under load in one
 /// read, small enough to stay in the second-level cache.
 const SCRATCH: usize = 256 << 10;
+
+/// Turns of bulk transfers, of all sessions together, between two looks for events.
+///
+/// More of them let the others wait: with the runtime's own 61 ticks, small exchanges beside four transfers have a p99 of
+/// 57 ms, and of 1.3 ms with this. A look after every turn gains nothing and costs the transfers a third more CPU, as
+/// it finds less to move each time.
+const TURNS_PER_LOOK: u32 = 2;
 
 /// One worker's things.
 #[derive(Debug)]
@@ -37,6 +47,8 @@ pub struct Local {
     pub activity: Activity,
     /// Where the copy tier reads into; nothing is kept in it.
     pub scratch: RefCell<Box<[u8]>>,
+    /// Turns of bulk transfers so far; wraps around.
+    turns: Cell<u32>,
     /// Pipes for the splice tier.
     pipes: Rc<Pipes>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -59,6 +71,7 @@ impl Local {
             sessions: Sessions::default(),
             activity: Activity::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            turns: Cell::new(0),
             pipes: Rc::default(),
             snapshot,
         }
@@ -69,6 +82,18 @@ impl Local {
     /// Nothing of it is kept between two decisions, so that what a reload removes can go.
     pub fn with_snapshot<T>(&self, read: impl FnOnce(&Snapshot) -> T) -> T {
         read(&self.snapshot.load())
+    }
+
+    /// Has the task polled again, once the others that are ready have had their turn.
+    ///
+    /// A woken task runs before the worker next looks for events, one that yields after it.
+    pub fn come_back(&self, cx: &mut Context<'_>) {
+        self.turns.set(self.turns.get().wrapping_add(1));
+        if self.turns.get().is_multiple_of(TURNS_PER_LOOK) {
+            let _pending = pin!(yield_now()).poll(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// An empty pipe, unless this worker has its share of what the descriptor limit leaves over, or the kernel refuses.

@@ -77,7 +77,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "workers = 2",
         "xyzzy = 1",
-        "1:1 unknown key `xyzzy` -> the keys here are workers, max_connections, shutdown_timeout, log, admin, listeners, pools",
+        "1:1 unknown key `xyzzy` -> the keys here are workers, max_connections, shutdown_timeout, busy_poll, log, admin, listeners, pools",
     ),
     (
         "workers = 2",
