@@ -20,6 +20,9 @@ fn main() {
         ("round-robin", Policy::RoundRobin, (|_| 1) as fn(u16) -> u16),
         ("round-robin, all weights differ", Policy::RoundRobin, |index| index + 1),
         ("least-connections", Policy::LeastConnections, |_| 1),
+        ("power-of-two", Policy::PowerOfTwo, |_| 1),
+        ("least-latency", Policy::LeastLatency, |_| 1),
+        ("random", Policy::Random, |_| 1),
         ("maglev", maglev(None), |_| 1),
         ("maglev, bounded load", maglev(Some(1.25)), |_| 1),
     ] {
@@ -43,7 +46,7 @@ fn nanos_per_pick(picker: &Picker) -> f64 {
     median(|| {
         let start = Instant::now();
         for key in 0..PICKS {
-            black_box(picker.pick(Request { key: black_box(key), tried: &[] }));
+            black_box(picker.pick(Request { key: black_box(key), tried: &[], now_ms: 0, random: key }));
         }
         start.elapsed().as_nanos() as f64 / PICKS as f64
     })

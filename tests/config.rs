@@ -115,7 +115,11 @@ fn mutate(tokens: &mut Vec<&'static str>, mutation: &Mutation) {
 /// A sound configuration as text: listeners by port and pools by number, so that two of them overlap.
 fn sound() -> impl Strategy<Value = String> {
     let backend = (0..9_u8, 0..3_u16, any::<bool>());
-    let pool = (vec(backend, 1..5), select(vec!["round-robin", "least-connections", "maglev"]), 1..4_u8);
+    let pool = (
+        vec(backend, 1..5),
+        select(vec!["round-robin", "least-connections", "power-of-two", "least-latency", "random", "maglev"]),
+        1..4_u8,
+    );
     let pools = btree_map(1..4_u8, pool, 1..4);
     let listeners = btree_map(1..6_u16, (any::<Index>(), select(vec!["1h", "2h"]), any::<bool>()), 1..4);
     (pools, listeners, 1..3_u8).prop_map(|(pools, listeners, workers)| {

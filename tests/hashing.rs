@@ -40,7 +40,7 @@ fn picks(order: &Order) -> String {
     let pick = |client: u32| {
         let client = SocketAddr::from((Ipv4Addr::from_bits(0xc0a8_0000 | client), 40_000));
         let key = key::of_client(ClientAddr::Inet(client), HashKey::SourceIp);
-        let position = picker.pick(Request { key, tried: &[] }).expect("everyone is available");
+        let position = picker.pick(Request { key, tried: &[], now_ms: 0, random: 0 }).expect("everyone is available");
         names[usize::from(position)].as_str()
     };
     (0..1_000).map(pick).collect::<Vec<_>>().join(" ")

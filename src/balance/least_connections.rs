@@ -28,7 +28,7 @@ impl LeastConnections {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
         let candidates = positioned(members)
-            .filter(|(_, member)| member.available && member.weight > 0)
+            .filter(|(_, member)| member.is_candidate())
             .map(|(position, Member { load, weight, .. })| Candidate { load, weight, position })
             .collect();
         Self { candidates, start: AtomicUsize::new(0) }

@@ -7,22 +7,34 @@
 //! ```text
 //! round_robin        whose turn is it?          turns come from `rotation`, one order for all workers
 //! least_connections  who is least busy?         reads every load, keeps only where equals go on
+//! power_of_two       who is less busy of two?   two drawn from the `lottery`, keeps nothing
+//! least_latency      who will answer first?     a few compared by `latency`, of many two from the `lottery`
+//! random             whoever it is              drawn from the `lottery`, keeps nothing
 //! maglev             whose key is this?         a table filled in the order of `rotation`
 //! ```
 //!
 //! What every policy promises: a pick is available, has weight and was not tried before, and there is a pick whenever
 //! such a member exists.
 
+mod latency;
 mod least_connections;
+mod least_latency;
+mod lottery;
 mod maglev;
+mod power_of_two;
+mod random;
 mod rotation;
 mod round_robin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use self::latency::Latency;
 use self::least_connections::LeastConnections;
+use self::least_latency::LeastLatency;
 use self::maglev::Maglev;
+use self::power_of_two::PowerOfTwo;
+use self::random::Random;
 use self::round_robin::RoundRobin;
 use crate::config::Policy;
 
@@ -30,6 +42,8 @@ use crate::config::Policy;
 #[derive(Debug, Default)]
 pub struct Load {
     active: AtomicU32,
+    /// How long it takes to answer.
+    pub latency: Latency,
 }
 
 /// One outstanding session on a [`Load`]; dropping it ends it.
@@ -68,9 +82,19 @@ pub struct Member {
     pub load: Arc<Load>,
 }
 
+impl Member {
+    fn is_candidate(&self) -> bool {
+        self.available && self.weight > 0
+    }
+}
+
 /// What a pick depends on besides the members.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// The moment at which latencies are compared, in milliseconds on a clock that never goes back.
+    pub now_ms: u64,
+    /// Any word, another one each time; what is left to chance comes from it.
+    pub random: u64,
     /// Hash of the client under the policy's `hash_key`; ignored by policies that do not hash.
     pub key: u64,
     /// Members already tried for this session, by position; never picked again.
@@ -84,6 +108,12 @@ pub enum Picker {
     RoundRobin(RoundRobin),
     /// The fewest sessions for its weight.
     LeastConnections(LeastConnections),
+    /// The less busy of two.
+    PowerOfTwo(PowerOfTwo),
+    /// The one that will answer first.
+    LeastLatency(LeastLatency),
+    /// Anyone.
+    Random(Random),
     /// Consistent hashing.
     Maglev(Maglev),
 }
@@ -100,6 +130,9 @@ impl Picker {
             }
             (Policy::RoundRobin, _) => Self::RoundRobin(RoundRobin::new(&members)),
             (Policy::LeastConnections, _) => Self::LeastConnections(LeastConnections::new(members)),
+            (Policy::PowerOfTwo, _) => Self::PowerOfTwo(PowerOfTwo::new(members)),
+            (Policy::LeastLatency, _) => Self::LeastLatency(LeastLatency::new(members)),
+            (Policy::Random, _) => Self::Random(Random::new(&members)),
             (Policy::Maglev(hashing), Some(Self::Maglev(previous))) => {
                 Self::Maglev(Maglev::new(hashing, members, Some(previous)))
             }
@@ -112,6 +145,9 @@ impl Picker {
         match self {
             Self::RoundRobin(picker) => picker.pick(request.tried),
             Self::LeastConnections(picker) => picker.pick(request.tried),
+            Self::PowerOfTwo(picker) => picker.pick(request),
+            Self::LeastLatency(picker) => picker.pick(request),
+            Self::Random(picker) => picker.pick(request),
             Self::Maglev(picker) => picker.pick(request),
         }
     }

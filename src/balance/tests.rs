@@ -8,7 +8,15 @@ use crate::hash::hash;
 
 pub(super) const MAGLEV: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
 const BOUNDED: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: Some(1.25) });
-const POLICIES: [Policy; 4] = [Policy::RoundRobin, Policy::LeastConnections, MAGLEV, BOUNDED];
+const POLICIES: [Policy; 7] = [
+    Policy::RoundRobin,
+    Policy::LeastConnections,
+    Policy::PowerOfTwo,
+    Policy::LeastLatency,
+    Policy::Random,
+    MAGLEV,
+    BOUNDED,
+];
 
 /// An idle, available member whose key is the hash of its index.
 pub(super) fn member(index: usize, weight: u16) -> Member {
@@ -22,7 +30,7 @@ pub(super) fn members(weights: &[u16]) -> Vec<Member> {
 }
 
 pub(super) fn request(key: u64) -> Request<'static> {
-    Request { key, tried: &[] }
+    Request { key, tried: &[], now_ms: key, random: key }
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn positions_beyond_a_u16_are_left_out() {
     many.extend(members(&[1, 9]));
     let picker = Picker::build(Policy::LeastConnections, many, None);
     assert_eq!(picker.pick(request(0)), Some(65_534));
-    assert_eq!(picker.pick(Request { key: 0, tried: &[65_534] }), None);
+    assert_eq!(picker.pick(Request { tried: &[65_534], ..request(0) }), None);
 }
 
 proptest! {
@@ -89,7 +97,7 @@ proptest! {
         }
 
         let mut tried = Vec::new();
-        while let Some(position) = picker.pick(Request { key, tried: &tried }) {
+        while let Some(position) = picker.pick(Request { tried: &tried, ..request(key) }) {
             prop_assert!(!tried.contains(&position));
             tried.push(position);
         }

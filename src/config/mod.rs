@@ -119,6 +119,12 @@ pub enum Policy {
     RoundRobin,
     /// Fewest sessions per unit of weight, ties go round.
     LeastConnections,
+    /// The one with fewer sessions per unit of weight, of two drawn by weight.
+    PowerOfTwo,
+    /// The lowest product of answering time and sessions, per unit of weight.
+    LeastLatency,
+    /// By chance and weight alone.
+    Random,
     /// Consistent hashing.
     Maglev(Hashing),
 }

@@ -52,7 +52,8 @@ pub(super) async fn connect<'a>(
 ) -> Result<Upstream<'a>, CloseReason> {
     let mut tried = Vec::new();
     while outcome.tried.len() < usize::from(pool.config.connect_attempts.get()) {
-        let Some((index, backend)) = pool.pick(Request { key, tried: &tried }) else { break };
+        let request = Request { key, tried: &tried, now_ms: Tick::now().millis(), random: fastrand::u64(..) };
+        let Some((index, backend)) = pool.pick(request) else { break };
         if backend.state.status() == Status::Down {
             // It went down after this session's view of the pool was made.
             tried.push(index);
@@ -78,7 +79,7 @@ pub(super) async fn connect<'a>(
                 outcome.connected = Some(Connected { at: began_at + took, took });
                 return Ok(Upstream { socket, backend, lease, cuts });
             }
-            Err(error) => charge(stats, backend, &error, &local.registry),
+            Err(error) => charge(stats, backend, &error, pool.config.connect_timeout, &local.registry),
         }
     }
     Err(if outcome.tried.is_empty() { CloseReason::NoBackend } else { CloseReason::ConnectFailed })
@@ -124,13 +125,15 @@ async fn reach(endpoint: &Endpoint) -> io::Result<Socket> {
     }
 }
 
-/// Counts a failed attempt.
-fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error, registry: &Registry) {
+/// Counts a failed attempt. To the latency it is an answer that took as long as one may take: a backend that refuses at
+/// once must not seem fast.
+fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error, limit: Duration, registry: &Registry) {
     let reason = classify(error);
+    let now = Tick::now();
     stats.connect_errors.at(reason.index()).add(1);
-    if reason == ConnectErrorReason::Local
-        && let Some(suppressed) = registry.exhaustion.allow(Tick::now())
-    {
+    if reason != ConnectErrorReason::Local {
+        backend.state.load.latency.observe(limit, now.millis());
+    } else if let Some(suppressed) = registry.exhaustion.allow(now) {
         tracing::warn!(%error, suppressed, "connecting to backends fails, out of resources");
     }
     tracing::debug!(

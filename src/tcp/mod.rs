@@ -80,9 +80,10 @@ fn converse<'a>(
 ) -> impl Future<Output = CloseReason> + 'a {
     async move {
         let entry = local.sessions.enter();
-        let key = match view.pool.config.policy {
-            Policy::Maglev(hashing) => key::of_client(outcome.client, hashing.key),
-            Policy::RoundRobin | Policy::LeastConnections => 0,
+        let key = if let Policy::Maglev(hashing) = view.pool.config.policy {
+            key::of_client(outcome.client, hashing.key)
+        } else {
+            0
         };
         let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
             Ok(upstream) => upstream,

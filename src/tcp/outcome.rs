@@ -11,6 +11,7 @@ use crate::pool::backend::BackendState;
 use crate::pool::listener::ListenerState;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::ListenerView;
+use crate::sys::clock::Tick;
 use crate::sys::socket::ClientAddr;
 
 /// The books of one session. Dropping it closes them: counters, histogram and access record, also after a panic.
@@ -26,7 +27,9 @@ pub struct Outcome {
     /// Every backend tried, in order.
     pub(super) tried: Vec<Arc<BackendState>>,
     pub(super) connected: Option<Connected>,
-    pub(super) first_byte_at: Option<Instant>,
+    /// When the first byte had gone to the backend, and when its first byte had come.
+    asked_at: Option<Instant>,
+    first_byte_at: Option<Instant>,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
     /// The side whose stream ended first.
@@ -64,11 +67,34 @@ impl Outcome {
             accepted_at,
             tried: Vec::new(),
             connected: None,
+            asked_at: None,
             first_byte_at: None,
             bytes_up: 0,
             bytes_down: 0,
             first_to_end: None,
             reason: None,
+        }
+    }
+
+    /// Notes that bytes have gone to the backend, or come from it; only the first of each count.
+    ///
+    /// From these and the connect comes the backend's latency: how long the connection and the first answer took, without the
+    /// time that the client took to ask. A session is one sample, however long it lives.
+    pub(super) fn note_first_bytes(&mut self, up: bool, down: bool) {
+        if self.first_byte_at.is_some() || (!down && self.asked_at.is_some()) {
+            return;
+        }
+        let now = Instant::now();
+        if up && self.asked_at.is_none() {
+            self.asked_at = Some(now);
+        }
+        if down {
+            self.first_byte_at = Some(now);
+            if let (Some(connected), Some(backend)) = (self.connected, self.tried.last()) {
+                // A backend that speaks first was asked by the connection itself.
+                let answered = now - self.asked_at.unwrap_or(connected.at);
+                backend.load.latency.observe(connected.took + answered, Tick::now().millis());
+            }
         }
     }
 

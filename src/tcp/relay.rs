@@ -8,7 +8,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use super::direction::{Broken, Direction, Waiting};
 use super::outcome::Outcome;
@@ -87,9 +86,7 @@ impl Relay<'_> {
             outcome.bytes_down += bytes_down;
             self.entry.progressed();
             self.local.activity.note();
-            if outcome.first_byte_at.is_none() && bytes_down > 0 {
-                outcome.first_byte_at = Some(Instant::now());
-            }
+            outcome.note_first_bytes(bytes_up > 0, bytes_down > 0);
         }
         if !progress.half_closed && (progress.upstream.has_ended() || progress.downstream.has_ended()) {
             progress.half_closed = true;

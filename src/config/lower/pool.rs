@@ -28,20 +28,20 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 const DEFAULT_RISE: NonZeroU16 = NonZeroU16::new(2).expect("2 is not 0");
 const DEFAULT_FALL: NonZeroU16 = NonZeroU16::new(3).expect("3 is not 0");
 const DEFAULT_WEIGHT: u16 = 1;
+const DEFAULT_POLICY: Policy = Policy::LeastConnections;
 
-const POLICIES: &[(&str, Rule)] =
-    &[("round-robin", Rule::RoundRobin), ("least-connections", Rule::LeastConnections), ("maglev", Rule::Maglev)];
+const POLICIES: &[(&str, Option<Policy>)] = &[
+    ("round-robin", Some(Policy::RoundRobin)),
+    ("least-connections", Some(Policy::LeastConnections)),
+    ("power-of-two", Some(Policy::PowerOfTwo)),
+    ("least-latency", Some(Policy::LeastLatency)),
+    ("random", Some(Policy::Random)),
+    // Takes more keys.
+    ("maglev", None),
+];
 const HASH_KEYS: &[(&str, HashKey)] = &[("source-ip", HashKey::SourceIp), ("source-ip-port", HashKey::SourceIpPort)];
 const ON_DOWN: &[(&str, OnDown)] = &[("keep", OnDown::Keep), ("close", OnDown::Close)];
 const PROBES: &[(&str, Probe)] = &[("tcp", Probe::Tcp)];
-
-/// The `policy` key alone, without the keys that go with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    RoundRobin,
-    LeastConnections,
-    Maglev,
-}
 
 /// The `type` key of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,14 +77,12 @@ impl Lowering<'_> {
             key: self.choice(&pool.hash_key, HASH_KEYS, HashKey::SourceIp),
             bounded_load: self.bounded_load(&pool.bounded_load),
         };
-        let rule = self.given_choice(&pool.policy, POLICIES);
-        let policy = match rule.unwrap_or(Rule::LeastConnections) {
-            Rule::RoundRobin => Policy::RoundRobin,
-            Rule::LeastConnections => Policy::LeastConnections,
-            Rule::Maglev => return Policy::Maglev(hashing),
+        let given = self.given_choice(&pool.policy, POLICIES);
+        let Some(policy) = given.unwrap_or(Some(DEFAULT_POLICY)) else {
+            return Policy::Maglev(hashing);
         };
         // A policy that was refused may have been meant to hash.
-        if rule.is_some() || pool.policy.is_absent() {
+        if given.is_some() || pool.policy.is_absent() {
             self.refuse_without_hashing(&pool.hash_key);
             self.refuse_without_hashing(&pool.bounded_load);
         }

@@ -249,11 +249,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"14:12 `hash_key` is for a policy that hashes -> such as policy = "maglev"
 15:16 `bounded_load` is for a policy that hashes -> such as policy = "maglev""#,
     ),
-    (
-        r#""maglev""#,
-        r#""random""#,
-        "13:10 `policy` cannot be `random` -> `policy` is `round-robin` or `least-connections` or `maglev`",
-    ),
+    (r#""maglev""#, r#""rendom""#, "13:10 `policy` cannot be `rendom` -> did you mean `random`?"),
     (r#""source-ip""#, r#""source-prt""#, "14:12 `hash_key` cannot be `source-prt` -> did you mean `source-ip`?"),
     (
         "1.25",

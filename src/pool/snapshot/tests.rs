@@ -9,7 +9,12 @@ use Role::{Backup, Primary};
 use Status::{Checking, Down, Up};
 
 const MAGLEV: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
-const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::LeastConnections, MAGLEV];
+const POLICIES: [Policy; 6] =
+    [Policy::RoundRobin, Policy::LeastConnections, Policy::PowerOfTwo, Policy::LeastLatency, Policy::Random, MAGLEV];
+
+fn request(key: u64, tried: &[u16]) -> Request<'_> {
+    Request { key, tried, now_ms: 0, random: key }
+}
 
 /// Backends of weight 1, named by their position.
 fn backends(states: &[(Role, Status)]) -> Vec<BackendView> {
@@ -41,7 +46,7 @@ fn pool(policy: Policy, backends: Vec<BackendView>, previous: Option<&PoolView>)
 /// Everyone whom some client among many is sent to.
 fn reached(pool: &PoolView) -> Vec<u16> {
     let mut reached: Vec<u16> = (0..200)
-        .filter_map(|client: u64| pool.pick(Request { key: client, tried: &[] }))
+        .filter_map(|client: u64| pool.pick(request(client, &[])))
         .inspect(|(index, backend)| assert!(Arc::ptr_eq(&backend.state, &pool.backends[usize::from(*index)].state)))
         .map(|(index, _)| index)
         .collect();
@@ -84,7 +89,7 @@ fn a_backend_without_weight_makes_no_tier() {
 fn trying_on_stays_within_the_tier() {
     for policy in POLICIES {
         let pool = pool(policy, backends(&[(Primary, Up), (Primary, Checking), (Backup, Up)]), None);
-        assert!(pool.pick(Request { key: 1, tried: &[0] }).is_none(), "{policy:?}");
+        assert!(pool.pick(request(1, &[0])).is_none(), "{policy:?}");
     }
 }
 
@@ -92,9 +97,8 @@ fn trying_on_stays_within_the_tier() {
 #[test]
 fn clients_come_home_after_an_outage() {
     let backends = backends(&[(Primary, Up), (Primary, Up), (Primary, Up), (Backup, Up)]);
-    let homes = |pool: &PoolView| -> Vec<Option<u16>> {
-        (0..500).map(|key| Some(pool.pick(Request { key, tried: &[] })?.0)).collect()
-    };
+    let homes =
+        |pool: &PoolView| -> Vec<Option<u16>> { (0..500).map(|key| Some(pool.pick(request(key, &[]))?.0)).collect() };
     let before = pool(MAGLEV, backends.clone(), None);
 
     backends[1].state.publish_status(Down);

@@ -1,0 +1,77 @@
+//! Power of two choices: of two members drawn by weight, the one for whom one more session weighs less.
+//!
+//! Looking at two instead of one takes the longest queue from log n to log log n (Mitzenmacher, "The Power of Two Choices
+//! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers that all look
+//! at the same backends do not all run to the same one.
+
+use std::sync::Arc;
+
+use super::least_connections::Cost;
+use super::lottery::{Chance, Lottery};
+use super::{Load, Member, Request, positioned};
+
+/// The members that may be picked.
+#[derive(Debug)]
+pub struct PowerOfTwo {
+    candidates: Vec<Candidate>,
+    lottery: Lottery,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    load: Arc<Load>,
+    weight: u16,
+    position: u16,
+}
+
+impl PowerOfTwo {
+    /// A picker over those of `members` that are available and have weight.
+    pub(super) fn new(members: Vec<Member>) -> Self {
+        let candidates: Vec<_> = positioned(members)
+            .filter(|(_, member)| member.is_candidate())
+            .map(|(position, Member { load, weight, .. })| Candidate { load, weight, position })
+            .collect();
+        let lottery = Lottery::new(candidates.iter().map(|candidate| candidate.weight));
+        Self { candidates, lottery }
+    }
+
+    /// The better of two different ones that are not among those tried; the only one if there is one.
+    pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
+        let mut chance = Chance::new(request.random);
+        let untried = |index: usize| !request.tried.contains(&self.candidates[index].position);
+        let first = self.lottery.draw(&mut chance, untried)?;
+        let second = self.lottery.draw(&mut chance, |index| index != first && untried(index)).unwrap_or(first);
+        let cost = |index: usize| Cost::of_one_more(&self.candidates[index].load, self.candidates[index].weight);
+        let better = if cost(second) < cost(first) { second } else { first };
+        Some(self.candidates[better].position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{members, request};
+    use super::*;
+
+    #[test]
+    fn the_busiest_is_picked_only_when_it_is_alone() {
+        let all = members(&[1, 1, 1]);
+        let _busy: Vec<_> = (0..5).map(|_| all[1].load.lease()).collect();
+        let picker = PowerOfTwo::new(all);
+        // Two different ones are compared each time, and one of them is always idle.
+        assert!((0..1_000).all(|random| picker.pick(Request { random, ..request(0) }) != Some(1)));
+        assert_eq!(picker.pick(Request { tried: &[0, 2], ..request(0) }), Some(1));
+    }
+
+    #[test]
+    fn sessions_spread_by_weight() {
+        let all = members(&[1, 3]);
+        let loads: Vec<_> = all.iter().map(|member| Arc::clone(&member.load)).collect();
+        let picker = PowerOfTwo::new(all);
+        let _leases: Vec<_> = (0..400)
+            .map(|random| {
+                loads[usize::from(picker.pick(Request { random, ..request(0) }).expect("two are there"))].lease()
+            })
+            .collect();
+        assert_eq!([loads[0].active(), loads[1].active()], [100, 300]);
+    }
+}
