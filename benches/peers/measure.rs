@@ -8,7 +8,7 @@ use crate::backend::Backends;
 use crate::cases::{Load, PEAK};
 use crate::failure::Failure;
 use crate::load;
-use crate::peers::Peer;
+use crate::peers::{Contest, Peer};
 use crate::proxy::Proxy;
 use crate::tally::Tally;
 use crate::usage::Cpus;
@@ -62,8 +62,9 @@ pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
             if matches!(case.load, Load::OpenLoop { .. }) && peak.is_none() {
                 peak = slowest_peak(plan, round).await;
             }
-            let mut order: Vec<_> = plan.peers.iter().collect();
-            order.rotate_left(round as usize % plan.peers.len());
+            let mut order = plan.peers_of(case);
+            let places = round as usize % order.len().max(1);
+            order.rotate_left(places);
             for peer in order {
                 let result = measure(case.load, peak, peer, plan.cpus, plan.length).await;
                 tell(plan, round, case.name, case.load, peer, &result);
@@ -77,7 +78,7 @@ pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
 /// What the slowest peer reaches in [`PEAK`] now, in exchanges a second; `None` if none came through.
 async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
     let mut rates = Vec::new();
-    for peer in &plan.peers {
+    for peer in plan.peers.iter().filter(|peer| peer.contest == Contest::Proxies) {
         let result = measure(PEAK, None, peer, plan.cpus, plan.length / 2).await;
         tell(plan, round, "(peak)", PEAK, peer, &result);
         rates.extend(result.map(|sample| sample.rate));
@@ -87,7 +88,7 @@ async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
 
 async fn measure(load: Load, peak: Option<f64>, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
     let tally = Rc::new(Tally::new(load.bound()));
-    let backends = Backends::start(load.service(), load.backends(), &tally)?;
+    let backends = Backends::start(load, &tally)?;
     let proxy = Proxy::start(peer, &backends.addrs, cpus).await?;
     let sample = load::run(load, peak, &proxy, &tally, length).await?;
     tally.all_closed().await?;

@@ -59,7 +59,8 @@ impl Report {
     pub(crate) fn new(plan: &Plan, machine: Machine, measurements: &[Measurement]) -> Self {
         let cases = plan.cases.iter().map(|case| {
             let of_case = || measurements.iter().filter(|measurement| measurement.case == case.name);
-            let mut peers: Vec<_> = plan.peers.iter().map(|peer| PeerReport::new(peer.name, of_case())).collect();
+            let mut peers: Vec<_> =
+                plan.peers_of(case).into_iter().map(|peer| PeerReport::new(peer.name, of_case())).collect();
             let subject = peers.iter().find(|peer| peer.peer == SUBJECT).and_then(PeerReport::cost);
             for peer in &mut peers {
                 peer.ratio = subject.zip(peer.cost()).map(|(subject, peer)| subject / peer);

@@ -1,4 +1,4 @@
-//! Connections that live for one exchange.
+//! Connections that live for one exchange, or for a few.
 
 use std::cell::Cell;
 use std::io;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::exchange::{Exchange, finish};
+use crate::cases::SMALL;
 use crate::tally::Tally;
 
 /// Client addresses. The side that closes first keeps the port for a minute: with one address, a few rounds of 20,000
@@ -31,6 +32,28 @@ pub(super) async fn repeat(addr: SocketAddr, bytes: usize, sources: Rc<Sources>,
         exchange.once(&mut stream).await?;
         finish(&mut stream).await?;
         tally.complete(start.elapsed());
+    }
+    Ok(())
+}
+
+/// One loop: connects, makes some small exchanges and closes in order, until the load stops. The latency is that of each
+/// exchange; the first one's begins with the connect.
+pub(super) async fn several(
+    addr: SocketAddr,
+    exchanges: usize,
+    sources: Rc<Sources>,
+    tally: Rc<Tally>,
+) -> io::Result<()> {
+    let mut exchange = Exchange::new(SMALL);
+    while !tally.is_stopping() {
+        let mut start = Instant::now();
+        let mut stream = super::connect(addr, Some(sources.next())).await?;
+        for _ in 0..exchanges {
+            exchange.once(&mut stream).await?;
+            tally.complete(start.elapsed());
+            start = Instant::now();
+        }
+        finish(&mut stream).await?;
     }
     Ok(())
 }

@@ -72,6 +72,11 @@ pub(crate) async fn run(
             schedule::spawn(&mut clients, addr, rate, exchanging, schedule::Units::None, tally);
             Ok(window(&mut clients, proxy, tally, length).await?.per_gigabyte())
         }
+        Load::Uneven { loops, exchanges } => {
+            let sources = Rc::new(churn::Sources::default());
+            spawn(&mut clients, loops, || churn::several(addr, exchanges, Rc::clone(&sources), Rc::clone(tally)));
+            Ok(window(&mut clients, proxy, tally, length).await?.per_operation())
+        }
         Load::Idle { connections } => idle::run(connections, proxy, tally, length).await,
     }
 }

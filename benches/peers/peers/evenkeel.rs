@@ -1,0 +1,85 @@
+//! evenkeel itself, other builds of it, and each of its policies.
+
+use std::path::PathBuf;
+
+use super::{Contest, MAX_CONNECTIONS, Peer, Ready, Site, text, words};
+
+/// This build.
+pub(super) fn this() -> Peer {
+    Peer {
+        config: |site| config(site, "round-robin"),
+        ..build("evenkeel", "this build", PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")))
+    }
+}
+
+/// Spins before it sleeps.
+pub(super) fn busy_polling() -> Peer {
+    let config = |site: &Site| format!("busy_poll = \"50us\"\n{}", config(site, "round-robin"));
+    Peer { name: "evenkeel-busy", title: "this build with busy_poll", config, contest: Contest::OnRequest, ..this() }
+}
+
+/// Another build of evenkeel.
+pub(crate) fn before(program: PathBuf) -> Peer {
+    build("before", "another build", program)
+}
+
+/// This build with each of the policies that one may choose between for unequal backends.
+pub(super) fn policies() -> Vec<Peer> {
+    let policy = |name, config| Peer {
+        name,
+        title: "this build with that policy",
+        config,
+        contest: Contest::Policies,
+        ..this()
+    };
+    vec![
+        policy("least-latency", |site| config(site, "least-latency")),
+        policy("least-connections", |site| config(site, "least-connections")),
+        policy("power-of-two", |site| config(site, "power-of-two")),
+        policy("round-robin", |site| config(site, "round-robin")),
+        policy("random", |site| config(site, "random")),
+    ]
+}
+
+fn build(name: &'static str, title: &'static str, program: PathBuf) -> Peer {
+    Peer {
+        name,
+        title,
+        contest: Contest::Proxies,
+        program,
+        remedy: "cargo build --release",
+        module: None,
+        version_flag: "--version",
+        config: |site| config(site, "round-robin"),
+        arguments: |site| words(&["run", "-c", &text(&site.config_file())]),
+        ready: Ready::Readyz,
+    }
+}
+
+/// A configuration with this policy.
+fn config(site: &Site, policy: &str) -> String {
+    format!(
+        r#"workers = 1
+shutdown_timeout = "1s"
+log = "warn"
+
+[admin]
+http = "{admin}"
+
+[listeners.bench]
+bind = ["{listen}"]
+protocol = "tcp"
+pool = "bench"
+max_connections = {MAX_CONNECTIONS}
+access_log = false
+
+[pools.bench]
+policy = "{policy}"
+backends = [
+{backends}]
+"#,
+        admin = site.admin,
+        listen = site.listen,
+        backends = site.each_backend(|_, addr| format!("  \"{addr}\",")),
+    )
+}

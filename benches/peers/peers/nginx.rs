@@ -1,0 +1,57 @@
+//! nginx with its stream module.
+
+use std::path::PathBuf;
+
+use super::{Contest, MAX_CONNECTIONS, Peer, Ready, Site, text, words};
+
+/// Where Debian's `libnginx-mod-stream` puts it.
+const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+pub(super) fn peer() -> Peer {
+    Peer {
+        name: "nginx",
+        title: "nginx stream",
+        contest: Contest::Proxies,
+        program: PathBuf::from("nginx"),
+        remedy: "apt-get install nginx libnginx-mod-stream",
+        module: Some(NGINX_STREAM),
+        version_flag: "-v",
+        config,
+        arguments: |site| words(&["-e", "stderr", "-p", &text(&site.dir), "-c", &text(&site.config_file())]),
+        ready: Ready::Listening { processes: 2 },
+    }
+}
+
+/// `proxy_half_close` as the others do it: without it nginx drops what is on its way when one side ends.
+fn config(site: &Site) -> String {
+    format!(
+        "load_module {NGINX_STREAM};
+user root;
+daemon off;
+pid nginx.pid;
+error_log stderr crit;
+worker_processes 1;
+worker_rlimit_nofile {descriptors};
+events {{
+    use epoll;
+    worker_connections {descriptors};
+}}
+stream {{
+    access_log off;
+    upstream bench {{
+{backends}    }}
+    server {{
+        listen {listen} reuseport backlog=4096;
+        tcp_nodelay on;
+        proxy_connect_timeout 5s;
+        proxy_timeout 1h;
+        proxy_half_close on;
+        proxy_pass bench;
+    }}
+}}
+",
+        descriptors = 2 * MAX_CONNECTIONS + 200,
+        listen = site.listen,
+        backends = site.each_backend(|_, addr| format!("        server {addr};")),
+    )
+}
