@@ -51,6 +51,12 @@ pub(crate) struct Args {
     /// Where the figures of every round go.
     #[arg(long, default_value = "target/bench/results.json")]
     pub(crate) json: PathBuf,
+    /// Where the picture of them goes.
+    #[arg(long, default_value = "target/bench/comparison.svg")]
+    pub(crate) svg: PathBuf,
+    /// Draw the picture of an earlier run from its file, and stop.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) plot: Option<PathBuf>,
     /// List cases and peers, and stop.
     #[arg(long)]
     pub(crate) list: bool,

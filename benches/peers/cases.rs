@@ -87,6 +87,14 @@ pub(crate) struct Unit {
     pub(crate) rate_digits: usize,
 }
 
+/// The figure of a case that the picture shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Plotted {
+    Cost,
+    P99,
+}
+
 /// Bytes of a small request, and of its reply.
 pub(crate) const SMALL: usize = 64;
 
@@ -205,6 +213,14 @@ impl Load {
             Self::OpenLoop { .. } | Self::Idle { .. } => Service::Echo { bytes: SMALL },
             Self::Bulk { direction, .. } => Service::Bulk(direction),
             Self::Mixed { .. } => Service::EchoOrBulk { bytes: SMALL },
+        }
+    }
+
+    /// Work on a schedule is about how long it takes.
+    pub(crate) fn plotted(self) -> Plotted {
+        match self {
+            Self::OpenLoop { .. } | Self::Mixed { .. } | Self::Uneven { .. } => Plotted::P99,
+            _ => Plotted::Cost,
         }
     }
 

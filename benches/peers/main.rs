@@ -19,6 +19,7 @@
 //! | `usage` | CPU time and memory of a process tree; pinning |
 //! | `measure` | one measurement; the interleaved rounds |
 //! | `report` | medians, ratios, the table and the JSON file |
+//! | `plot` | the picture |
 //! | `machine` | where it was measured |
 
 mod args;
@@ -29,6 +30,7 @@ mod load;
 mod machine;
 mod measure;
 mod peers;
+mod plot;
 mod proxy;
 mod report;
 mod tally;
@@ -58,6 +60,15 @@ fn main() -> ExitCode {
         print!("{}", args::catalogue());
         return ExitCode::SUCCESS;
     }
+    if let Some(results) = &args.plot {
+        return match report::redraw(results, &args.svg) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("bench: {}: {error}", results.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run(&args) {
         Ok(report) if report.is_complete() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -86,7 +97,8 @@ fn run(args: &Args) -> Result<Report, Failure> {
     let report = Report::new(&plan, machine, &measurements);
     print!("{report}");
     report.write_json(&args.json)?;
-    println!("\nwritten to {}", args.json.display());
+    report::redraw(&args.json, &args.svg)?;
+    println!("\nwritten to {} and {}", args.json.display(), args.svg.display());
     Ok(report)
 }
 

@@ -8,10 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::args::Plan;
-use crate::cases::Unit;
+use crate::cases::{Plotted, Unit};
 use crate::machine::Machine;
 use crate::measure::{Latency, Measurement, Sample};
 use crate::peers::SUBJECT;
+use crate::plot;
 
 /// A share of the proxy's CPU taken by others above which a figure is marked.
 const DOUBTFUL: f64 = 0.05;
@@ -30,6 +31,7 @@ struct CaseReport {
     case: &'static str,
     title: &'static str,
     unit: Unit,
+    plotted: Plotted,
     peers: Vec<PeerReport>,
 }
 
@@ -65,7 +67,13 @@ impl Report {
             for peer in &mut peers {
                 peer.ratio = subject.zip(peer.cost()).map(|(subject, peer)| subject / peer);
             }
-            CaseReport { case: case.name, title: case.title, unit: case.load.unit(), peers }
+            CaseReport {
+                case: case.name,
+                title: case.title,
+                unit: case.load.unit(),
+                plotted: case.load.plotted(),
+                peers,
+            }
         });
         Self { machine, rounds: plan.rounds, seconds: plan.length.as_secs_f64(), cases: cases.collect() }
     }
@@ -85,6 +93,18 @@ impl Report {
         }
         fs::write(path, serde_json::to_string_pretty(self)? + "\n")
     }
+}
+
+/// Draws the picture of the figures in a file.
+///
+/// # Errors
+/// The file cannot be read, is none of ours, or the picture cannot be written.
+pub(crate) fn redraw(json: &Path, svg: &Path) -> io::Result<()> {
+    let report = serde_json::from_str(&fs::read_to_string(json)?)?;
+    if let Some(dir) = svg.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(svg, plot::draw(&report))
 }
 
 impl PeerReport {

@@ -3,6 +3,21 @@
 //! A session is one task on one worker and drives both directions. Admission happens before the task exists, in
 //! [`listener`](crate::listener), so that a refused client costs next to nothing; what was admitted arrives here as
 //! [`Admitted`] and whatever becomes of it leaves through [`Outcome`].
+//!
+//! # What was measured
+//!
+//! With `scripts/bench.sh`, `perf` and `strace -c`, one worker on one CPU (AMD EPYC, Linux 6.18):
+//!
+//! - An exchange is one `recv` and one `send` a message, and the kernel has 94 % of its CPU time. nginx makes the same
+//!   calls; what is left to win on small messages is the other 6 %.
+//! - A session's task of 768 bytes instead of 1,280 took a tenth off connect-exchange-close, and 0.5 KiB off an idle session.
+//!   That came from two rules: a wait that few sessions need is made when it is needed, and the outermost functions are not
+//!   `async fn`, which keep their arguments twice.
+//! - Splicing messages of 10 KiB costs 8 % more than copying them: a splice cannot tell that it has emptied the socket,
+//!   so each message takes a call more. It cannot be left out: a pipe whose slots are full of small fragments
+//!   looks the same, and what then stays in the socket is announced by no event.
+//! - jemalloc and mimalloc make an idle session 0.3 to 0.4 KiB smaller and save no CPU time; the system's allocator stays.
+//! - Bulk is what the kernel makes of it: an HAProxy that always splices through pipes of 1 MiB costs the same.
 
 mod connect;
 mod direction;

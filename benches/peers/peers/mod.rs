@@ -109,11 +109,13 @@ impl Peer {
         }
     }
 
-    /// The first line of what it says about itself. `None`: it cannot be run.
+    /// The first line of what it says about itself, without the path that some begin with. `None`: it cannot be run.
     pub(crate) fn version(&self) -> Option<String> {
         let output = Command::new(&self.program).arg(self.version_flag).output().ok()?;
         let said = [output.stdout, output.stderr].concat();
-        Some(String::from_utf8_lossy(&said).lines().next().unwrap_or_default().to_owned())
+        let said = String::from_utf8_lossy(&said);
+        let line = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
+        Some(line.split_once("version: ").map_or(line, |(_, version)| version).to_owned())
     }
 
     /// Writes its configuration and says how to start it on `cpu`.
