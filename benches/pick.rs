@@ -1,14 +1,19 @@
-//! Nanoseconds a pick for every policy, and milliseconds a table: `cargo bench --bench pick`.
+//! Nanoseconds a pick for every policy and a look at the snapshot, milliseconds a table and a large configuration:
+//! `cargo bench --bench pick`.
 //!
 //! Prints the median of several rounds; nothing is asserted.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use evenkeel::balance::{Load, Member, Picker, Request};
-use evenkeel::config::{HashKey, Hashing, Policy};
+use evenkeel::config::{Config, HashKey, Hashing, Machine, Policy};
 use evenkeel::hash::hash;
+use evenkeel::pool::snapshot::Snapshot;
 
 const ROUNDS: usize = 9;
 const PICKS: u64 = 200_000;
@@ -30,6 +35,8 @@ fn main() {
         println!("{:<34}{:>10.1}{:>10.1}", name, nanos_per_pick(&picker(10)), nanos_per_pick(&picker(1_000)));
     }
     println!("{:<34}{:>10.2}{:>10.2}", "maglev table, ms", millis_per_table(10), millis_per_table(1_000));
+    println!("{:<34}{:>10.2}", "a look at the snapshot, ns", nanos_per_look());
+    println!("{:<34}{:>10.2}", "configuration of 10,000 backends, ms", millis_per_configuration());
 }
 
 fn members(count: u16, weight: fn(u16) -> u16) -> Vec<Member> {
@@ -60,6 +67,38 @@ fn millis_per_table(backends: u16) -> f64 {
         black_box(Picker::build(policy, members, None));
         start.elapsed().as_secs_f64() * 1e3
     })
+}
+
+/// What a worker pays to read the snapshot, unchanged since it last did.
+fn nanos_per_look() -> f64 {
+    let snapshot = ArcSwap::from_pointee(Snapshot::empty(&configuration(1)));
+    median(|| {
+        let start = Instant::now();
+        for _ in 0..PICKS {
+            black_box(snapshot.load().generation);
+        }
+        start.elapsed().as_nanos() as f64 / PICKS as f64
+    })
+}
+
+/// From the text to the decided configuration.
+fn millis_per_configuration() -> f64 {
+    median(|| {
+        let start = Instant::now();
+        black_box(configuration(10_000));
+        start.elapsed().as_secs_f64() * 1e3
+    })
+}
+
+fn configuration(backends: u32) -> Config {
+    let addresses: Vec<String> =
+        (0..backends).map(|index| format!("\"{}:80\"", Ipv4Addr::from(0x0a00_0000 + index))).collect();
+    let text = format!(
+        "[listeners.l]\nbind = [\"127.0.0.1:80\"]\npool = \"p\"\n[pools.p]\nbackends = [{}]\n",
+        addresses.join(",\n")
+    );
+    let machine = Machine { descriptor_limit: 1 << 20, cpus: NonZeroUsize::MIN };
+    Config::parse("bench.toml", &text, &machine).expect("a sound configuration")
 }
 
 fn median(mut measure: impl FnMut() -> f64) -> f64 {

@@ -1,10 +1,10 @@
 //! Least connections: the member for whom one more session weighs least, `(active + 1) / weight`.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 use std::sync::atomic::{self, AtomicUsize};
 
-use super::{Load, Member, positioned};
+use super::candidate::{Candidate, candidates};
+use super::{Load, Member};
 
 /// The members that may be picked, side by side, read in full by every pick.
 ///
@@ -17,21 +17,10 @@ pub struct LeastConnections {
     start: AtomicUsize,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    load: Arc<Load>,
-    weight: u16,
-    position: u16,
-}
-
 impl LeastConnections {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let candidates = positioned(members)
-            .filter(|(_, member)| member.is_candidate())
-            .map(|(position, Member { load, weight, .. })| Candidate { load, weight, position })
-            .collect();
-        Self { candidates, start: AtomicUsize::new(0) }
+        Self { candidates: candidates(members), start: AtomicUsize::new(0) }
     }
 
     /// The least busy that is not among `tried`.

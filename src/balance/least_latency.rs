@@ -3,10 +3,9 @@
 //! The sessions it has stand for the queue that one more would join. A few members are compared all; of many, two drawn by
 //! weight, which costs the same for any number and does not send everyone to the same one.
 
-use std::sync::Arc;
-
+use super::candidate::{Candidate, candidates};
 use super::lottery::{Chance, Lottery};
-use super::{Load, Member, Request, positioned};
+use super::{Member, Request};
 
 /// Up to this many are compared all: a cache line each, about as dear as drawing two of many.
 const FEW: usize = 8;
@@ -21,20 +20,10 @@ pub struct LeastLatency {
     lottery: Lottery,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    load: Arc<Load>,
-    weight: u16,
-    position: u16,
-}
-
 impl LeastLatency {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let candidates: Vec<_> = positioned(members)
-            .filter(|(_, member)| member.is_candidate())
-            .map(|(position, Member { load, weight, .. })| Candidate { load, weight, position })
-            .collect();
+        let candidates = candidates(members);
         let lottery = Lottery::new(candidates.iter().map(|candidate| candidate.weight));
         Self { candidates, lottery }
     }

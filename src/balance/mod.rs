@@ -16,6 +16,7 @@
 //! What every policy promises: a pick is available, has weight and was not tried before, and there is a pick whenever
 //! such a member exists.
 
+mod candidate;
 mod latency;
 mod least_connections;
 mod least_latency;

@@ -4,11 +4,10 @@
 //! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers that all look
 //! at the same backends do not all run to the same one.
 
-use std::sync::Arc;
-
+use super::candidate::{Candidate, candidates};
 use super::least_connections::Cost;
 use super::lottery::{Chance, Lottery};
-use super::{Load, Member, Request, positioned};
+use super::{Member, Request};
 
 /// The members that may be picked.
 #[derive(Debug)]
@@ -17,20 +16,10 @@ pub struct PowerOfTwo {
     lottery: Lottery,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    load: Arc<Load>,
-    weight: u16,
-    position: u16,
-}
-
 impl PowerOfTwo {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let candidates: Vec<_> = positioned(members)
-            .filter(|(_, member)| member.is_candidate())
-            .map(|(position, Member { load, weight, .. })| Candidate { load, weight, position })
-            .collect();
+        let candidates = candidates(members);
         let lottery = Lottery::new(candidates.iter().map(|candidate| candidate.weight));
         Self { candidates, lottery }
     }
@@ -49,6 +38,8 @@ impl PowerOfTwo {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::tests::{members, request};
     use super::*;
 

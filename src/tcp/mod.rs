@@ -64,7 +64,7 @@ pub struct Admitted {
 
 /// Serves one session to its end.
 ///
-/// Neither this nor [`converse`] is an `async fn`: those keep their arguments twice, for as long as the session lives.
+/// Neither this nor `converse` is an `async fn`: those keep their arguments twice, for as long as the session lives.
 pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
     let Admitted { fd, client: addr, view, permits, seat, accepted_at } = admitted;
     let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
