@@ -48,11 +48,13 @@ impl Latency {
     }
 }
 
-/// What is left of an average of millisecond `at`, of 1. They wrap around after 49 days; what old an average counts for nothing
-/// either way.
+/// What is left at `now_ms` of an average of millisecond `at`, of 1.
+///
+/// A worker may have read the clock just before another one added the sample: that is no time at all, and not the 49 days
+/// after which the milliseconds wrap around.
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since the last sample; a few more do not matter")]
 fn kept_since(at: u32, now_ms: u64) -> f32 {
-    let elapsed = low_bits(now_ms).wrapping_sub(at);
+    let elapsed = low_bits(now_ms).wrapping_sub(at).cast_signed().max(0);
     (-(elapsed as f32) / (DECAY.as_millis() as f32)).exp()
 }
 
@@ -87,6 +89,23 @@ mod tests {
         latency.observe(MS, later);
         let expected = 10_000.0 / 1_f32.exp() + 1_000.0 * (1.0 - 1.0 / 1_f32.exp());
         assert!((micros(&latency, later) - expected).abs() < 1.0);
+    }
+
+    #[test]
+    fn a_sample_that_another_worker_just_added_counts_in_full() {
+        let (latency, now) = (Latency::default(), 1_000_000);
+        latency.observe(MS, now);
+        assert_eq!(micros(&latency, now - 4), 1_000.0);
+        latency.observe(MS / 2, now - 4);
+        assert_eq!(micros(&latency, now - 4), 1_000.0);
+    }
+
+    #[test]
+    fn it_goes_on_where_the_milliseconds_wrap_around() {
+        let (latency, wrap) = (Latency::default(), u64::from(u32::MAX) + 1);
+        latency.observe(MS, wrap - 1);
+        assert!(micros(&latency, wrap) > 990.0);
+        assert!(micros(&latency, wrap + 10 * decay_ms()) < 1.0);
     }
 
     #[test]
