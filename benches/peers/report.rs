@@ -164,7 +164,9 @@ impl fmt::Display for Report {
         let Self { rounds, seconds, .. } = self;
         writeln!(f, "\nmedians, rounds: {rounds}, seconds each: {seconds}")?;
         writeln!(f, "ratio: cost of {SUBJECT} over cost of the peer; below 1, {SUBJECT} is cheaper")?;
-        self.cases.iter().try_for_each(|case| case.fmt(f))
+        self.cases.iter().try_for_each(|case| case.fmt(f))?;
+        writeln!(f, "\n{SUBJECT} against the best of the others in each case; below 1, {SUBJECT} is better")?;
+        self.cases.iter().try_for_each(|case| case.write_summary(f))
     }
 }
 
@@ -178,6 +180,28 @@ impl fmt::Display for CaseReport {
         }
         writeln!(f)?;
         self.peers.iter().try_for_each(|peer| peer.write_rows(f, &self.unit))
+    }
+}
+
+impl CaseReport {
+    /// The ratios of cost and of p99 to the lowest of the others, each with its owner.
+    fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cost = self.against_best(PeerReport::cost);
+        let p99 = self.against_best(|peer| Some(peer.summary.as_ref()?.latency?.p99_us));
+        if cost.is_none() && p99.is_none() {
+            return Ok(());
+        }
+        let show =
+            |ratio: Option<(f64, &str)>| ratio.map_or("-".into(), |(ratio, best)| format!("{ratio:.2} ({best})"));
+        writeln!(f, "  {:<18} cost {:<24} p99 {}", self.case, show(cost), show(p99))
+    }
+
+    fn against_best(&self, figure: impl Fn(&PeerReport) -> Option<f64>) -> Option<(f64, &'static str)> {
+        let ours = self.peers.iter().find(|peer| peer.peer == SUBJECT).and_then(&figure)?;
+        let others = self.peers.iter().filter(|peer| !peer.peer.starts_with(SUBJECT) && peer.peer != "before");
+        let (best, name) =
+            others.filter_map(|peer| Some((figure(peer)?, peer.peer))).min_by(|a, b| a.0.total_cmp(&b.0))?;
+        Some((ours / best, name))
     }
 }
 
