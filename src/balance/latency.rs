@@ -2,14 +2,18 @@
 //!
 //! A sample above the average replaces it at once; below it the average follows slowly, by a share that grows with the time
 //! since the last one: "peak EWMA", as Finagle and Linkerd have it. Reading never changes anything, it only lets the
-//! average fall with time: a backend that is avoided for being slow must be tried again some day.
+//! average fall with time: a backend that is avoided for being slow must be tried again some day. It does not fall while
+//! somebody waits for an answer: one that has stopped to answer gives no samples, and must not seem faster for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The average is down to 1/e of itself after this long without a sample. A backend that was ten times too slow and got
 /// well is back at its share within three to four of these, well below ten seconds.
 const DECAY: Duration = Duration::from_millis(2_000);
+
+/// What is left of an average at the least, in the eyes of a reader: however long nobody came, a backend is not for free.
+const KEPT_AT_LEAST: f32 = 0.01;
 
 /// Never sampled. No average is 0.
 const UNKNOWN: u64 = 0;
@@ -19,9 +23,22 @@ const UNKNOWN: u64 = 0;
 pub struct Latency {
     /// Bits of the average as an `f32` of microseconds, above the low 32 bits of the millisecond of the last sample.
     packed: AtomicU64,
+    /// Sessions that have asked and not been answered.
+    waiting: AtomicU32,
 }
 
 impl Latency {
+    /// Somebody asks, and waits until [`Latency::settle`].
+    pub fn ask(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Somebody who asked was answered, or gave up, after `waited`.
+    pub fn settle(&self, waited: Duration, now_ms: u64) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.observe(waited, now_ms);
+    }
+
     /// Adds a sample.
     pub fn observe(&self, sample: Duration, now_ms: u64) {
         let sample = sample.div_duration_f32(Duration::from_micros(1)).max(f32::MIN_POSITIVE);
@@ -38,7 +55,8 @@ impl Latency {
     /// The average in microseconds, as far as it still counts `now`; `None` before the first sample.
     pub fn at(&self, now_ms: u64) -> Option<f32> {
         let (average, at) = self.unpack()?;
-        Some(average * kept_since(at, now_ms))
+        let kept = if self.waiting.load(Ordering::Relaxed) == 0 { kept_since(at, now_ms) } else { 1.0 };
+        Some(average * kept.max(KEPT_AT_LEAST))
     }
 
     fn unpack(&self) -> Option<(f32, u32)> {
@@ -105,7 +123,18 @@ mod tests {
         let (latency, wrap) = (Latency::default(), u64::from(u32::MAX) + 1);
         latency.observe(MS, wrap - 1);
         assert!(micros(&latency, wrap) > 990.0);
-        assert!(micros(&latency, wrap + 10 * decay_ms()) < 1.0);
+        assert!(micros(&latency, wrap + 10 * decay_ms()) <= 10.0);
+    }
+
+    #[test]
+    fn it_does_not_fall_while_somebody_waits() {
+        let (latency, start) = (Latency::default(), 1_000_000);
+        latency.observe(MS, start);
+        latency.ask();
+        assert_eq!(micros(&latency, start + 10 * decay_ms()), 1_000.0);
+        latency.settle(20 * MS, start + 10 * decay_ms());
+        assert_eq!(micros(&latency, start + 10 * decay_ms()), 20_000.0);
+        assert!(micros(&latency, start + 20 * decay_ms()) < 1_000.0);
     }
 
     #[test]

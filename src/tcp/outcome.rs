@@ -80,21 +80,30 @@ impl Outcome {
     ///
     /// From these and the connect comes the backend's latency: how long the connection and the first answer took, without the
     /// time that the client took to ask. A session is one sample, however long it lives.
-    pub(super) fn note_first_bytes(&mut self, up: bool, down: bool) {
+    pub(super) fn note_first_bytes(&mut self, down: bool) {
         if self.first_byte_at.is_some() || (!down && self.asked_at.is_some()) {
             return;
         }
+        let (Some(connected), Some(backend)) = (self.connected, self.tried.last()) else { return };
+        let latency = &backend.load.latency;
         let now = Instant::now();
-        if up && self.asked_at.is_none() {
-            self.asked_at = Some(now);
-        }
         if down {
             self.first_byte_at = Some(now);
-            if let (Some(connected), Some(backend)) = (self.connected, self.tried.last()) {
+            match self.asked_at {
+                Some(asked_at) => latency.settle(connected.took + (now - asked_at), Tick::now().millis()),
                 // A backend that speaks first was asked by the connection itself.
-                let answered = now - self.asked_at.unwrap_or(connected.at);
-                backend.load.latency.observe(connected.took + answered, Tick::now().millis());
+                None => latency.observe(connected.took + (now - connected.at), Tick::now().millis()),
             }
+        } else {
+            self.asked_at = Some(now);
+            latency.ask();
+        }
+    }
+
+    /// A session that is over and was never answered says how long it waited in vain.
+    fn stop_waiting(&self) {
+        if let (None, Some(asked_at), Some(backend)) = (self.first_byte_at, self.asked_at, self.tried.last()) {
+            backend.load.latency.settle(asked_at.elapsed(), Tick::now().millis());
         }
     }
 
@@ -154,6 +163,7 @@ impl Drop for Outcome {
     fn drop(&mut self) {
         let reason = self.reason();
         let total = self.accepted_at.elapsed();
+        self.stop_waiting();
         self.count(reason, total);
         if self.access_log == AccessLog::On {
             self.write_access_record(reason, total);

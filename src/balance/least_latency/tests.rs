@@ -91,3 +91,31 @@ fn a_slow_one_is_avoided_and_gets_its_share_back_within_ten_seconds() {
     assert!(slow < 0.05, "{slow}");
     assert!((0.2..0.3).contains(&again), "{again}");
 }
+
+/// A client a millisecond, four backends that answer after 10 ms; then one of them accepts and never answers again.
+#[test]
+fn one_that_stops_answering_gets_no_more_than_its_share_of_waiting_sessions() {
+    let all = members(&[1; 4]);
+    let loads: Vec<_> = all.iter().map(|member| Arc::clone(&member.load)).collect();
+    let picker = LeastLatency::new(all);
+    let mut under_way = VecDeque::new();
+    let mut stuck = Vec::new();
+    for ms in 0..60_000 {
+        let now = NOW + ms;
+        under_way.retain(|(due, index, _lease): &(u64, usize, _)| {
+            if *due <= ms {
+                loads[*index].latency.settle(10 * MS, now);
+            }
+            *due > ms
+        });
+        let index = usize::from(picker.pick(at(now, ms)).expect("four are there"));
+        loads[index].latency.ask();
+        let lease = loads[index].lease();
+        if index == 0 && ms >= 10_000 {
+            stuck.push(lease);
+        } else {
+            under_way.push_back((ms + 10, index, lease));
+        }
+    }
+    assert!(stuck.len() < 10, "{} sessions wait for ever", stuck.len());
+}
