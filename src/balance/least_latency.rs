@@ -3,8 +3,7 @@
 //! The sessions it has stand for the queue that one more would join. A few members are compared all; of many, two drawn by
 //! weight, which costs the same for any number and does not send everyone to the same one.
 
-use super::candidate::{Candidate, candidates};
-use super::lottery::{Chance, Lottery};
+use super::candidate::{Candidate, Drawn};
 use super::{Member, Request};
 
 /// Up to this many are compared all: a cache line each, about as dear as drawing two of many.
@@ -15,50 +14,37 @@ const NOBODY_KNOWN: f32 = 1.0;
 
 /// The members that may be picked.
 #[derive(Debug)]
-pub struct LeastLatency {
-    candidates: Vec<Candidate>,
-    lottery: Lottery,
-}
+pub struct LeastLatency(Drawn);
 
 impl LeastLatency {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let candidates = candidates(members);
-        let lottery = Lottery::new(candidates.iter().map(|candidate| candidate.weight));
-        Self { candidates, lottery }
+        Self(Drawn::new(members))
     }
 
     /// The best of those compared that is not among those tried.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
-        let mut chance = Chance::new(request.random);
-        let untried = |index: usize| !request.tried.contains(&self.candidates[index].position);
-        let first = self.lottery.draw(&mut chance, untried)?;
-        if self.candidates.len() <= FEW {
-            // Whoever came up leads, so that equals take turns.
-            let others = (0..self.candidates.len()).filter(|index| *index != first && untried(*index));
-            return Some(self.best(std::iter::once(first).chain(others), request.now_ms));
+        if self.0.len() <= FEW {
+            best(self.0.all(request)?, request)
+        } else {
+            best(self.0.two(request)?.into_iter(), request)
         }
-        let second = self.lottery.draw(&mut chance, |index| index != first && untried(index)).unwrap_or(first);
-        Some(self.best([first, second].into_iter(), request.now_ms))
     }
+}
 
-    /// The position of the one with the lowest score, the first of equals.
-    fn best(&self, compared: impl Iterator<Item = usize> + Clone, now_ms: u64) -> u16 {
-        let latency = |index: usize| self.candidates[index].load.latency.at(now_ms);
-        // One that never answered is taken for as fast as the fastest: it is tried soon, but not by everybody.
-        let unknown = compared.clone().filter_map(latency).reduce(f32::min).unwrap_or(NOBODY_KNOWN);
-        let score = |index: usize| {
-            let Candidate { load, weight, .. } = &self.candidates[index];
-            let sessions = load.active().saturating_add(1);
-            f64::from(latency(index).unwrap_or(unknown)) * f64::from(sessions) / f64::from(*weight)
-        };
-        let better = |best: (usize, f64), index: usize| {
-            let score = score(index);
-            if score < best.1 { (index, score) } else { best }
-        };
-        let (index, _) = compared.fold((0, f64::INFINITY), better);
-        self.candidates[index].position
-    }
+/// The position of the one with the lowest score; of equals the first, which chance has chosen.
+fn best<'a>(compared: impl Iterator<Item = &'a Candidate> + Clone, request: Request<'_>) -> Option<u16> {
+    let latency = |candidate: &Candidate| candidate.load.latency.at(request.now_ms);
+    // One that never answered is taken for as fast as the fastest: it is tried soon, but not by everybody.
+    let unknown = compared.clone().filter_map(latency).reduce(f32::min).unwrap_or(NOBODY_KNOWN);
+    let score = |candidate: &Candidate| {
+        let sessions = candidate.load.active().saturating_add(1);
+        f64::from(latency(candidate).unwrap_or(unknown)) * f64::from(sessions) / f64::from(candidate.weight)
+    };
+    let (_, best) = compared
+        .map(|candidate| (score(candidate), candidate))
+        .reduce(|best, next| if next.0 < best.0 { next } else { best })?;
+    Some(best.position)
 }
 
 #[cfg(test)]

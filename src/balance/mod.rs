@@ -133,7 +133,7 @@ impl Picker {
             (Policy::LeastConnections, _) => Self::LeastConnections(LeastConnections::new(members)),
             (Policy::PowerOfTwo, _) => Self::PowerOfTwo(PowerOfTwo::new(members)),
             (Policy::LeastLatency, _) => Self::LeastLatency(LeastLatency::new(members)),
-            (Policy::Random, _) => Self::Random(Random::new(&members)),
+            (Policy::Random, _) => Self::Random(Random::new(members)),
             (Policy::Maglev(hashing), Some(Self::Maglev(previous))) => {
                 Self::Maglev(Maglev::new(hashing, members, Some(previous)))
             }

@@ -4,35 +4,26 @@
 //! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers that all look
 //! at the same backends do not all run to the same one.
 
-use super::candidate::{Candidate, candidates};
+use super::candidate::{Candidate, Drawn};
 use super::least_connections::Cost;
-use super::lottery::{Chance, Lottery};
 use super::{Member, Request};
 
 /// The members that may be picked.
 #[derive(Debug)]
-pub struct PowerOfTwo {
-    candidates: Vec<Candidate>,
-    lottery: Lottery,
-}
+pub struct PowerOfTwo(Drawn);
 
 impl PowerOfTwo {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        let candidates = candidates(members);
-        let lottery = Lottery::new(candidates.iter().map(|candidate| candidate.weight));
-        Self { candidates, lottery }
+        Self(Drawn::new(members))
     }
 
     /// The better of two different ones that are not among those tried; the only one if there is one.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
-        let mut chance = Chance::new(request.random);
-        let untried = |index: usize| !request.tried.contains(&self.candidates[index].position);
-        let first = self.lottery.draw(&mut chance, untried)?;
-        let second = self.lottery.draw(&mut chance, |index| index != first && untried(index)).unwrap_or(first);
-        let cost = |index: usize| Cost::of_one_more(&self.candidates[index].load, self.candidates[index].weight);
+        let [first, second] = self.0.two(request)?;
+        let cost = |candidate: &Candidate| Cost::of_one_more(&candidate.load, candidate.weight);
         let better = if cost(second) < cost(first) { second } else { first };
-        Some(self.candidates[better].position)
+        Some(better.position)
     }
 }
 
