@@ -76,28 +76,32 @@ impl Outcome {
         }
     }
 
-    /// Notes that bytes have gone to the backend, or come from it; only the first of each count.
-    ///
-    /// From these and the connect comes the backend's latency: how long the connection and the first answer took, without the
-    /// time that the client took to ask. A session is one sample, however long it lives.
-    pub(super) fn note_first_bytes(&mut self, down: bool) {
-        if self.first_byte_at.is_some() || (!down && self.asked_at.is_some()) {
-            return;
-        }
-        let (Some(connected), Some(backend)) = (self.connected, self.tried.last()) else { return };
-        let latency = &backend.load.latency;
-        let now = Instant::now();
-        if down {
-            self.first_byte_at = Some(now);
-            match self.asked_at {
-                Some(asked_at) => latency.settle(connected.took + (now - asked_at), Tick::now().millis()),
-                // A backend that speaks first was asked by the connection itself.
-                None => latency.observe(connected.took + (now - connected.at), Tick::now().millis()),
+    /// Bytes have gone to the backend; only the first time counts, and only before it has spoken.
+    pub(super) fn asked(&mut self) {
+        if self.asked_at.is_none() && self.first_byte_at.is_none() {
+            self.asked_at = Some(Instant::now());
+            if let Some(backend) = self.tried.last() {
+                backend.load.latency.ask();
             }
-        } else {
-            self.asked_at = Some(now);
-            latency.ask();
         }
+    }
+
+    /// Bytes have come from the backend; only the first time counts.
+    ///
+    /// Its latency is how long the connection and the first answer took, without the time that the client took to ask. A
+    /// session is one sample, however long it lives.
+    pub(super) fn answered(&mut self) {
+        let (None, Some(connected), Some(backend)) = (self.first_byte_at, self.connected, self.tried.last()) else {
+            return;
+        };
+        let now = Instant::now();
+        let latency = &backend.load.latency;
+        match self.asked_at {
+            Some(asked_at) => latency.settle(connected.took + (now - asked_at), Tick::now().millis()),
+            // A backend that speaks first was asked by the connection itself.
+            None => latency.observe(connected.took + (now - connected.at), Tick::now().millis()),
+        }
+        self.first_byte_at = Some(now);
     }
 
     /// A session that is over and was never answered says how long it waited in vain.

@@ -86,7 +86,11 @@ impl Relay<'_> {
             outcome.bytes_down += bytes_down;
             self.entry.progressed();
             self.local.activity.note();
-            outcome.note_first_bytes(bytes_down > 0);
+            if bytes_down > 0 {
+                outcome.answered();
+            } else {
+                outcome.asked();
+            }
         }
         if !progress.half_closed && (progress.upstream.has_ended() || progress.downstream.has_ended()) {
             progress.half_closed = true;
