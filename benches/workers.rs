@@ -1,6 +1,6 @@
 //! How evenly two workers share bulk transfers, and what it costs to hand a connection over: `cargo bench --bench workers`.
 //!
-//! Runs the real program. CPU times are those of its worker threads, from the scheduler; nothing is asserted.
+//! The shares are those of the real program's worker threads, from the scheduler. Nothing is asserted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,8 +58,9 @@ fn bulk_shares(count: usize) -> io::Result<[f64; 2]> {
     })
 }
 
-/// Microseconds of CPU, on both threads together, to hand something of an accepted connection's size over, the way workers
-/// do. With a pause the other runtime has always gone to sleep again; without one it finds several at a time.
+/// Microseconds on both threads together to hand something of an accepted connection's size over through a queue like the
+/// workers'. A model: what the new worker then does for a connection, it does for any. With a pause the other runtime
+/// has always gone to sleep again; without one it finds several at a time.
 fn hand_over_cost(pause: Option<Duration>) -> f64 {
     let (inbox, mut queue) = mpsc::channel::<[u64; 12]>(1_024);
     let receiver = thread::spawn(move || {

@@ -32,17 +32,21 @@ impl LeastLatency {
     }
 }
 
-/// The position of the one with the lowest score; of equals the first, which chance has chosen.
+/// The position of the one with the lowest score, of at most [`FEW`]; of equals the first, which chance has chosen.
 fn best<'a>(compared: impl Iterator<Item = &'a Candidate> + Clone, request: Request<'_>) -> Option<u16> {
-    let latency = |candidate: &Candidate| candidate.load.latency.at(request.now_ms);
+    let mut latencies = [None; FEW];
+    for (latency, candidate) in latencies.iter_mut().zip(compared.clone()) {
+        *latency = candidate.load.latency.at(request.now_ms);
+    }
     // One that never answered is taken for as fast as the fastest: it is tried soon, but not by everybody.
-    let unknown = compared.clone().filter_map(latency).reduce(f32::min).unwrap_or(NOBODY_KNOWN);
-    let score = |candidate: &Candidate| {
+    let unknown = latencies.into_iter().flatten().reduce(f32::min).unwrap_or(NOBODY_KNOWN);
+    let score = |candidate: &Candidate, latency: Option<f32>| {
         let sessions = candidate.load.active().saturating_add(1);
-        f64::from(latency(candidate).unwrap_or(unknown)) * f64::from(sessions) / f64::from(candidate.weight)
+        f64::from(latency.unwrap_or(unknown)) * f64::from(sessions) / f64::from(candidate.weight)
     };
     let (_, best) = compared
-        .map(|candidate| (score(candidate), candidate))
+        .zip(latencies)
+        .map(|(candidate, latency)| (score(candidate, latency), candidate))
         .reduce(|best, next| if next.0 < best.0 { next } else { best })?;
     Some(best.position)
 }

@@ -1,5 +1,5 @@
 //! Nanoseconds a pick for every policy and a look at the snapshot, milliseconds a table and a large configuration:
-//! `cargo bench --bench pick`.
+//! `cargo bench --bench micro`.
 //!
 //! Prints the median of several rounds; nothing is asserted.
 
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use evenkeel::balance::{Load, Member, Picker, Request};
@@ -40,11 +40,11 @@ fn main() {
 }
 
 fn members(count: u16, weight: fn(u16) -> u16) -> Vec<Member> {
-    let member = |index: u16| Member {
-        key: hash(&index.to_le_bytes(), 0),
-        weight: weight(index),
-        available: true,
-        load: Arc::new(Load::default()),
+    let member = |index: u16| {
+        let load = Arc::new(Load::default());
+        // Ages by the time of the picks, so that reading it takes all that it takes in service.
+        load.latency.observe(Duration::from_millis(1), 0);
+        Member { key: hash(&index.to_le_bytes(), 0), weight: weight(index), available: true, load }
     };
     (0..count).map(member).collect()
 }
@@ -53,7 +53,7 @@ fn nanos_per_pick(picker: &Picker) -> f64 {
     median(|| {
         let start = Instant::now();
         for key in 0..PICKS {
-            black_box(picker.pick(Request { key: black_box(key), tried: &[], now_ms: 0, random: key }));
+            black_box(picker.pick(Request { key: black_box(key), tried: &[], now_ms: 1_000, random: key }));
         }
         start.elapsed().as_nanos() as f64 / PICKS as f64
     })
