@@ -177,10 +177,10 @@ fn with_addresses(head: &str, directory: &TempDir) -> String {
 fn at_home(text: &str, directory: &Path) -> String {
     let config = Config::parse("example", text, &app::machine()).unwrap_or_else(|errors| panic!("{errors}"));
     let binds = config.listeners.values().flat_map(|listener| &listener.bind).cloned();
-    let admin = config.admin.http.map(BindAddr::Inet).into_iter();
+    let admin = config.admin.http.map(BindAddr::Tcp).into_iter();
     let admin = admin.chain(config.admin.socket.clone().map(BindAddr::Unix));
     let text = binds.chain(admin).fold(text.to_owned(), |text, bind| match bind {
-        BindAddr::Inet(addr) => {
+        BindAddr::Tcp(addr) => {
             let mut moved = addr;
             moved.set_port(free_port());
             text.replace(&format!("\"{addr}\""), &format!("\"{moved}\""))

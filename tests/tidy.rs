@@ -38,6 +38,7 @@ const HOUSE: &[(&str, u8, Kind)] = &[
     ("udp::flow", 1, Pure),
     ("pool", 2, Shell),
     ("pool::health", 2, Pure),
+    ("pool::passive", 2, Pure),
     ("listener", 3, Shell),
     ("tcp", 3, Shell),
     ("udp", 3, Shell),

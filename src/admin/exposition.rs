@@ -6,6 +6,7 @@
 //! control thread has to do has had its turn. The series of one piece belong to one moment, those of different pieces
 //! need not.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use tokio::task::yield_now;
 use super::Observed;
 use super::families::{FAMILIES, Family, Source};
 use super::process::Usage;
-use crate::metrics::stats::ListenerStats;
-use crate::metrics::{BUCKETS, Histogram};
+use crate::config::PoolName;
+use crate::metrics::stats::{FlowStats, ListenerStats};
+use crate::metrics::{BATCH_BOUNDS, BUCKETS, BatchSizes, Histogram};
 use crate::pool::backend::BackendState;
 use crate::pool::listener::ListenerState;
 use crate::pool::registry::Registry;
@@ -48,26 +50,29 @@ pub(super) struct Scene {
     pub(super) generation: u64,
     pub(super) process: Option<Usage>,
     listeners: Vec<NamedListener>,
+    udp_listeners: Vec<NamedListener<FlowStats>>,
     /// Those with counters: the configured ones and those removed that still have sessions.
     backends: Vec<Arc<BackendState>>,
+    /// Those of them that UDP listeners send to.
+    datagram_backends: Vec<Arc<BackendState>>,
     /// Those of the configuration in force.
     configured: Vec<Arc<BackendState>>,
 }
 
 /// The states of a listener under one name: more than one while sessions are left from before its pool changed.
-pub(super) struct NamedListener(Vec<Arc<ListenerState>>);
+pub(super) struct NamedListener<S = ListenerStats>(Vec<Arc<ListenerState<S>>>);
 
-impl NamedListener {
+impl<S> NamedListener<S> {
     pub(super) fn name(&self) -> &str {
         self.0[0].name.as_str()
     }
 
-    pub(super) fn states(&self) -> impl Iterator<Item = &ListenerState> {
+    pub(super) fn states(&self) -> impl Iterator<Item = &ListenerState<S>> {
         self.0.iter().map(|state| &**state)
     }
 
     /// The counters of every worker.
-    pub(super) fn stats(&self) -> impl Iterator<Item = &ListenerStats> {
+    pub(super) fn stats(&self) -> impl Iterator<Item = &S> {
         self.states().flat_map(|state| state.stats.iter())
     }
 }
@@ -76,12 +81,18 @@ impl Scene {
     fn new(observed: &Observed) -> Self {
         let snapshot = observed.snapshot.load();
         let configured = snapshot.pools.values().flat_map(|pool| &pool.backends);
+        let backends = observed.registry.backends();
+        let udp_listeners = observed.registry.udp_listeners();
+        let udp_pools: BTreeSet<&PoolName> = udp_listeners.iter().map(|state| &state.pool).collect();
+        let datagram_backends = backends.iter().filter(|state| udp_pools.contains(&state.key.pool));
         Self {
             registry: Arc::clone(&observed.registry),
             generation: snapshot.generation,
             process: Usage::read(),
             listeners: by_name(&observed.registry.listeners()),
-            backends: observed.registry.backends(),
+            udp_listeners: by_name(&udp_listeners),
+            datagram_backends: datagram_backends.cloned().collect(),
+            backends,
             configured: configured.map(|backend| Arc::clone(&backend.state)).collect(),
         }
     }
@@ -92,7 +103,7 @@ impl Scene {
 }
 
 /// Groups `sorted` by name.
-fn by_name(sorted: &[Arc<ListenerState>]) -> Vec<NamedListener> {
+fn by_name<S>(sorted: &[Arc<ListenerState<S>>]) -> Vec<NamedListener<S>> {
     sorted.chunk_by(|a, b| a.name == b.name).map(|states| NamedListener(states.to_vec())).collect()
 }
 
@@ -146,6 +157,8 @@ fn collect(source: &Source, scene: &Scene, from: usize, series: &mut Series) -> 
             None
         }
         Source::Listeners(read) => collect_piece(&scene.listeners, from, |listener| read(listener, series)),
+        Source::Flows(read) => collect_piece(&scene.udp_listeners, from, |listener| read(listener, series)),
+        Source::Datagrams(read) => collect_piece(&scene.datagram_backends, from, |backend| read(backend, series)),
         Source::Backends(read) => collect_piece(&scene.backends, from, |backend| read(backend, series)),
         Source::Configured(read) => collect_piece(&scene.configured, from, |backend| read(backend, series)),
     }
@@ -215,18 +228,44 @@ impl Series {
             counts.iter_mut().enumerate().for_each(|(bucket, count)| *count += histogram.count(bucket));
             sum_micros += histogram.sum_micros();
         }
+        self.histogram(labels, bounds.map(|bound| bound.as_secs_f64()), &counts, sum_micros as f64 / 1e6);
+    }
+
+    /// Adds the sum of `histograms`.
+    pub(super) fn sizes<'a>(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        histograms: impl Iterator<Item = &'a BatchSizes>,
+    ) {
+        let mut counts = [0; BATCH_BOUNDS.len() + 1];
+        let mut sum = 0;
+        for histogram in histograms {
+            counts.iter_mut().enumerate().for_each(|(bucket, count)| *count += histogram.count(bucket));
+            sum += histogram.sum();
+        }
+        self.histogram(labels, BATCH_BOUNDS.map(|bound| bound as f64), &counts, sum as f64);
+    }
+
+    /// Adds a histogram with one count for each of `bounds` and one for what is above them.
+    fn histogram(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        bounds: impl IntoIterator<Item = f64>,
+        counts: &[u64],
+        sum: f64,
+    ) {
         let mut below = 0;
-        let buckets = bounds.iter().zip(counts).map(|(bound, count)| {
+        let buckets = bounds.into_iter().zip(counts).map(|(bound, count)| {
             below += count;
             let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(bound.as_secs_f64());
+            bucket.set_upper_bound(bound);
             bucket.set_cumulative_count(below);
             bucket
         });
         let mut histogram = proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(counts.iter().sum());
-        histogram.set_sample_sum(sum_micros as f64 / 1e6);
+        histogram.set_sample_sum(sum);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_histogram(histogram);
         self.metrics.push(metric);

@@ -9,11 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::proto::MetricType;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use self::Source::{Backends, Configured, Listeners, Process};
+use self::Source::{Backends, Configured, Datagrams, Flows, Listeners, Process};
 use super::exposition::{NamedListener, Scene, Series};
 use super::process::Usage;
 use crate::metrics::WorkerId;
-use crate::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
+use crate::metrics::reason::{CloseReason, ConnectErrorReason, DropReason, FlowCloseReason, RefuseReason};
+use crate::metrics::stats::FlowStats;
 use crate::pool::backend::BackendState;
 use crate::pool::health::Status;
 
@@ -29,10 +30,14 @@ pub(super) struct Family {
 pub(super) enum Source {
     /// The process as a whole; here there may be none.
     Process(fn(&Scene, &mut Series)),
-    /// Each listener, by name.
+    /// Each TCP listener, by name.
     Listeners(fn(&NamedListener, &mut Series)),
+    /// Each UDP listener, by name.
+    Flows(fn(&NamedListener<FlowStats>, &mut Series)),
     /// Each backend that is counted.
     Backends(fn(&BackendState, &mut Series)),
+    /// Each backend that is counted, of those that UDP listeners send to.
+    Datagrams(fn(&BackendState, &mut Series)),
     /// Each backend of the configuration in force.
     Configured(fn(&BackendState, &mut Series)),
 }
@@ -75,6 +80,29 @@ pub(super) static FAMILIES: &[Family] = &[
         }),
     ),
     gauge(
+        "evenkeel_listener_flows_active",
+        "Flows now in the table.",
+        Flows(|listener, out| {
+            out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.active.value()).sum());
+        }),
+    ),
+    counter(
+        "evenkeel_listener_flows_total",
+        "Flows begun.",
+        Flows(|listener, out| {
+            out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.flows.value()).sum());
+        }),
+    ),
+    counter("evenkeel_flows_closed_total", "Flows over, by reason.", Flows(flows_closed)),
+    counter("evenkeel_datagrams_dropped_total", "Datagrams that went nowhere, by reason.", Flows(dropped)),
+    histogram(
+        "evenkeel_datagram_batch_size",
+        "Datagrams of clients received by one system call.",
+        Flows(|listener, out| {
+            out.sizes(&[("listener", listener.name())], listener.stats().map(|stats| &stats.batches));
+        }),
+    ),
+    gauge(
         "evenkeel_backend_up",
         "1 if the backend is up, 0 if it is down or not checked yet.",
         Configured(|backend, out| out.count(&labels(backend), u64::from(backend.status() == Status::Up))),
@@ -93,6 +121,28 @@ pub(super) static FAMILIES: &[Family] = &[
         "evenkeel_backend_bytes_total",
         "Bytes delivered: upstream to the backend, downstream to clients.",
         Backends(bytes),
+    ),
+    counter(
+        "evenkeel_datagrams_total",
+        "Datagrams delivered: upstream to the backend, downstream to clients.",
+        Datagrams(datagrams),
+    ),
+    counter(
+        "evenkeel_backend_flows_total",
+        "Flows given to the backend.",
+        Datagrams(|backend, out| out.count(&labels(backend), backend.stats.sum(|stats| stats.flows.value()))),
+    ),
+    counter(
+        "evenkeel_backend_unanswered_flows_total",
+        "Times that a flow had as many datagrams in a row without a reply as passive_check.unanswered says.",
+        Datagrams(|backend, out| {
+            out.count(&labels(backend), backend.stats.sum(|stats| stats.unanswered_flows.value()));
+        }),
+    ),
+    counter(
+        "evenkeel_backend_icmp_errors_total",
+        "Datagrams that came back as ICMP errors.",
+        Datagrams(|backend, out| out.count(&labels(backend), backend.stats.sum(|stats| stats.icmp_errors.value()))),
     ),
     histogram(
         "evenkeel_backend_connect_seconds",
@@ -198,6 +248,29 @@ fn closed(listener: &NamedListener, out: &mut Series) {
             out.count(&labels, state.stats.sum(|stats| stats.closed.at(reason.index()).value()));
         }
     }
+}
+
+fn flows_closed(listener: &NamedListener<FlowStats>, out: &mut Series) {
+    for state in listener.states() {
+        for reason in FlowCloseReason::ALL {
+            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason.label())];
+            out.count(&labels, state.stats.sum(|stats| stats.closed.at(reason.index()).value()));
+        }
+    }
+}
+
+fn dropped(listener: &NamedListener<FlowStats>, out: &mut Series) {
+    for reason in DropReason::ALL {
+        let count = listener.stats().map(|stats| stats.dropped.at(reason.index()).value()).sum();
+        out.count(&[("listener", listener.name()), ("reason", reason.label())], count);
+    }
+}
+
+fn datagrams(backend: &BackendState, out: &mut Series) {
+    let upstream = backend.stats.sum(|stats| stats.datagrams_upstream.value());
+    out.count(&labels_and(backend, "direction", "upstream"), upstream);
+    let downstream = backend.stats.sum(|stats| stats.datagrams_downstream.value());
+    out.count(&labels_and(backend, "direction", "downstream"), downstream);
 }
 
 fn labels(backend: &BackendState) -> [(&'static str, &str); 2] {

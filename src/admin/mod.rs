@@ -179,6 +179,7 @@ mod tests {
             workers: NonZeroUsize::MIN,
             max_connections: NonZeroU32::MIN,
             busy_poll: None,
+            default_max_flows: NonZeroU32::MIN,
             max_pipes: 0,
             shutdown_timeout: Duration::ZERO,
             log: String::new(),
@@ -189,9 +190,9 @@ mod tests {
         let snapshot = Snapshot {
             generation: 1,
             config: Arc::new(config),
-            listeners: Default::default(),
             pools: Default::default(),
             binds: Default::default(),
+            udp_binds: Default::default(),
         };
         Observed {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

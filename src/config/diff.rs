@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use super::{Backend, BackendName, Config, Listener, ListenerName, Pool, PoolName};
+use super::{Backend, BackendName, Config, Listener, ListenerName, Pool, PoolName, Protocol};
 
 /// The difference between two configurations. The order of backends in the file means nothing and is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,9 +109,16 @@ impl<K> fmt::Display for Changes<K> {
 /// Listeners as far as they are their own: one whose bound is the process's follows it. The process's may move when a
 /// backend is added, for the descriptors are shared, and that must not read as a change of every listener.
 fn listeners(config: &Config) -> BTreeMap<ListenerName, Listener> {
-    let own = |listener: &Listener| match listener.max_connections {
-        bound if bound == config.max_connections => Listener { max_connections: NonZeroU32::MAX, ..listener.clone() },
-        _ => listener.clone(),
+    let own = |listener: &Listener| {
+        let mut own = listener.clone();
+        match &mut own.protocol {
+            Protocol::Tcp(tcp) if tcp.max_connections == config.max_connections => {
+                tcp.max_connections = NonZeroU32::MAX
+            }
+            Protocol::Udp(udp) if udp.max_flows == config.default_max_flows => udp.max_flows = NonZeroU32::MAX,
+            Protocol::Tcp(_) | Protocol::Udp(_) => {}
+        }
+        own
     };
     config.listeners.iter().map(|(name, listener)| (name.clone(), own(listener))).collect()
 }
@@ -128,7 +135,8 @@ fn pools(config: &Config) -> BTreeMap<PoolName, Pool> {
         policy: pool.policy,
         connect_timeout: pool.connect_timeout,
         connect_attempts: pool.connect_attempts,
-        health_check: pool.health_check,
+        health_check: pool.health_check.clone(),
+        passive_check: pool.passive_check,
         on_down: pool.on_down,
     };
     config.pools.iter().map(|(name, pool)| (name.clone(), own(pool))).collect()

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::Problems;
-use super::read::{At, Field, List, Named, Raw, Read, Reader, tables};
+use super::read::{Amount, At, Field, List, Named, Raw, Read, Reader, Size, tables};
 
 tables! {
     /// The whole file.
@@ -36,6 +36,14 @@ tables! {
         idle_timeout: Duration,
         half_close_timeout: Duration,
         access_log: bool,
+        flow_idle_timeout: Duration,
+        requests: Amount,
+        responses: Amount,
+        per_packet: bool,
+        max_flows: i64,
+        max_flows_per_source: i64,
+        on_backend_down: String,
+        receive_buffer: Size,
     }
 
     Pool, "in [pools.NAME]" {
@@ -46,15 +54,33 @@ tables! {
         connect_attempts: i64,
         backends: List<Entry>,
         health_check: HealthCheck,
+        passive_check: PassiveCheck,
         on_down: String,
     }
 
     HealthCheck, "in [pools.NAME.health_check]" {
         kind as "type": String,
+        port: i64,
         interval: Duration,
         timeout: Duration,
         rise: i64,
         fall: i64,
+        send: String,
+        send_hex: String,
+        expect: String,
+        expect_hex: String,
+        query: String,
+        record: String,
+        rcode: String,
+    }
+
+    PassiveCheck, "in [pools.NAME.passive_check]" {
+        unanswered: i64,
+        flows: i64,
+        window: Duration,
+        eject_for: Duration,
+        eject_for_at_most: Duration,
+        max_ejected: f64,
     }
 
     Backend, "in an element of `backends`" {

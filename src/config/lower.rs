@@ -4,12 +4,14 @@
 //! configuration that comes out is given away only if nothing was reported.
 
 mod address;
+mod check;
 mod limits;
 mod listener;
 pub(super) mod log;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod udp;
 mod value;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -21,8 +23,8 @@ use super::error::{ConfigErrors, Problem, Problems};
 use super::file::{self, File};
 use super::place::Place;
 use super::read::{At, Field};
-use super::{Admin, Config};
-use limits::Budget;
+use super::{Admin, Config, Protocol};
+use limits::{Budget, Demand, Shares};
 
 /// Beyond this the sockets and the counters of each worker cost more than another worker brings.
 const MAX_WORKERS: u32 = 1024;
@@ -74,17 +76,23 @@ impl Lowering<'_> {
 
         let binds = listeners.values().map(|listener| listener.bind.len()).sum();
         let backends = pools.values().map(|pool| pool.backends.len()).sum();
-        let budget = Budget::new(self.machine, workers.get(), binds, backends);
-        let max_connections = self.max_connections(file, &budget);
-        for listener in listeners.values_mut() {
-            // As long as the listener does not say, the process's bound is its own.
-            listener.max_connections = listener.max_connections.min(max_connections);
+        let udp = listeners.values().filter(|listener| matches!(listener.protocol, Protocol::Udp(_))).count();
+        let budget = Budget::new(self.machine, workers.get(), binds, backends, udp);
+        let shares = self.shares(file, &budget);
+        for (name, listener) in file.listeners() {
+            // As long as the listener does not say, it may have what the process has to give.
+            match listeners.get_mut(name.value.as_str()).map(|listener| &mut listener.protocol) {
+                Some(Protocol::Tcp(tcp)) => tcp.max_connections = tcp.max_connections.min(shares.sessions),
+                Some(Protocol::Udp(udp)) if listener.max_flows.is_absent() => udp.max_flows = shares.flows_each,
+                Some(Protocol::Udp(_)) | None => {}
+            }
         }
         Config {
             workers,
-            max_connections,
+            max_connections: shares.sessions,
+            default_max_flows: shares.flows_each,
+            max_pipes: shares.pipes,
             busy_poll: self.given_duration(&file.busy_poll, SHORTEST_BUSY_POLL, LONGEST_BUSY_POLL),
-            max_pipes: budget.pipes(max_connections),
             shutdown_timeout: self.duration(&file.shutdown_timeout, LONGEST_SHUTDOWN, DEFAULT_SHUTDOWN_TIMEOUT),
             log: self.log(&file.log),
             admin,
@@ -104,20 +112,57 @@ impl Lowering<'_> {
         self.parsed(field, log::directives).unwrap_or_else(|| DEFAULT_LOG.to_owned())
     }
 
-    /// The process's bound on sessions; every bound in the file is held against the machine.
-    fn max_connections(&mut self, file: &File, budget: &Budget) -> NonZeroU32 {
+    /// How the descriptors are shared out; every bound in the file is held against the machine.
+    fn shares(&mut self, file: &File, budget: &Budget) -> Shares {
         let process = self.given_count::<NonZeroU32>(&file.max_connections, u32::MAX);
-        let listeners = file.listeners().iter().map(|(_, listener)| &listener.max_connections);
-        let largest = listeners.clone().filter_map(|field| field.given()).map(|given| given.value).max();
+        let (udp, tcp): (Vec<_>, Vec<_>) =
+            file.listeners().iter().map(|(_, listener)| listener).partition(|listener| udp::is_udp(listener));
+        let sessions = tcp.iter().map(|listener| &listener.max_connections);
+        let largest = sessions.clone().filter_map(|field| field.given()).map(|given| given.value).max();
         let mut fits = true;
-        for given in listeners.chain([&file.max_connections]).filter_map(Field::given) {
+        for given in sessions.chain([&file.max_connections]).filter_map(Field::given) {
             fits &= self.holds(given, budget);
         }
         if fits && budget.sessions_at_most() == 0 {
             self.refuse_machine(file, budget);
         }
         let largest = largest.and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?));
-        process.unwrap_or_else(|| budget.default_sessions(largest))
+        let demand = Demand {
+            sessions: process,
+            sessions_of_a_listener: largest,
+            has_tcp: !tcp.is_empty(),
+            flows: udp
+                .iter()
+                .filter_map(|listener| Some(u64::try_from(listener.max_flows.given()?.value).unwrap_or(0)))
+                .sum(),
+            flows_unsaid: udp.iter().filter(|listener| listener.max_flows.is_absent()).count() as u64,
+        };
+        let flows = udp.iter().filter_map(|listener| listener.max_flows.given());
+        if let Some(most) = flows.max_by_key(|given| given.value).filter(|_| fits) {
+            self.check_flows(most, &demand, budget);
+        }
+        budget.share(&demand)
+    }
+
+    /// Reports flows that do not fit beside the sessions, at the largest number of them.
+    fn check_flows(&mut self, most: &At<i64>, demand: &Demand, budget: &Budget) {
+        let room = budget.flows_at_most(demand);
+        if demand.flows <= room || most.value > i64::from(u32::MAX) {
+            return;
+        }
+        let own = u64::try_from(most.value).unwrap_or(0);
+        let (others, sessions) = (demand.flows.saturating_sub(own), demand.sessions_at_least());
+        let needed = budget.limit_for(sessions).saturating_add(demand.flows);
+        let beside = if others > 0 { format!("{others} of other listeners and ") } else { String::new() };
+        let message = format!(
+            "{own} flows beside {beside}{sessions} sessions need {needed} descriptors, and the limit is {}",
+            budget.limit()
+        );
+        let lower = match room.saturating_sub(others) {
+            0 => String::new(),
+            most => format!(", or at most {most} here"),
+        };
+        self.problems.report(Problem::new(most.place, message).help(format!("{}{lower}", raise_limit(needed))));
     }
 
     /// Whether the machine has the descriptors for this many sessions.

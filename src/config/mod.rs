@@ -6,12 +6,14 @@
 //!
 //! Host names are kept as names here: resolving them needs the network, which belongs to the control plane.
 
+mod check;
 pub mod diff;
 mod error;
 mod file;
 mod lower;
 mod place;
 mod read;
+mod udp;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +23,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use check::{DnsName, DnsProbe, HealthCheck, PassiveCheck, Probe, RecordType, ResponseCode, UdpProbe};
 pub use error::{ConfigErrors, Diagnostic};
 pub use lower::Machine;
+pub use udp::{Assignment, OnBackendDown, Quota, Udp};
 
 /// Probes that may be under way at one time, all pools together. Descriptors are kept free for this many.
 pub const MAX_PROBES_IN_FLIGHT: usize = 64;
@@ -34,7 +38,9 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Sessions of the whole process; over it a client is refused at once.
     pub max_connections: NonZeroU32,
-    /// Pipes that the splice tier may own, all workers together: the descriptors left over by `max_connections`.
+    /// Flows of each UDP listener that does not say.
+    pub default_max_flows: NonZeroU32,
+    /// Pipes that the splice tier may own, all workers together: the descriptors left over by sessions and flows.
     pub max_pipes: usize,
     /// How long a worker that has done something looks for events before it sleeps; at once when absent. Fixed for the
     /// life of the process.
@@ -60,36 +66,43 @@ pub struct Admin {
     pub http: Option<SocketAddr>,
 }
 
-/// One listener: the addresses it binds and the limits of its sessions.
+/// One listener: the addresses it binds, where it sends, and the limits of its transport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// Never empty, no address twice in the whole configuration.
+    /// Never empty, all of one transport, no address twice in the whole configuration.
     pub bind: Vec<BindAddr>,
-    /// What is spoken on it.
-    pub protocol: Protocol,
     /// Exists in [`Config::pools`].
     pub pool: PoolName,
+    /// What is spoken on it, with the settings that this has.
+    pub protocol: Protocol,
+    /// Whether a session or a flow leaves a record in the access log.
+    pub access_log: AccessLog,
+}
+
+/// The transport of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// Byte streams.
+    Tcp(Tcp),
+    /// Datagrams.
+    Udp(Udp),
+}
+
+/// The limits of the sessions of a TCP listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
     /// Sessions of this listener, not above those of the process; over it a client is refused at once.
     pub max_connections: NonZeroU32,
     /// A session without a byte either way for this long is closed.
     pub idle_timeout: Duration,
     /// As `idle_timeout`, once one side has ended.
     pub half_close_timeout: Duration,
-    /// Whether a session leaves a record in the access log.
-    pub access_log: AccessLog,
 }
 
-/// The transport of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Byte streams.
-    Tcp,
-}
-
-/// Whether sessions are recorded one by one.
+/// Whether sessions and flows are recorded one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
-    /// One record a session.
+    /// One record each.
     On,
     /// Metrics only.
     Off,
@@ -106,8 +119,10 @@ pub struct Pool {
     pub connect_attempts: NonZeroU16,
     /// In the order of the file; never empty; identities are unique.
     pub backends: Vec<Backend>,
-    /// Absent: no probes, every backend counts as up.
+    /// Absent: no probes.
     pub health_check: Option<HealthCheck>,
+    /// Absent: what becomes of datagrams says nothing of a backend. Without either check every backend counts as up.
+    pub passive_check: Option<PassiveCheck>,
     /// What becomes of the sessions of a backend that goes down.
     pub on_down: OnDown,
 }
@@ -170,19 +185,6 @@ pub enum Role {
     Backup,
 }
 
-/// Active TCP connect probes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Between the starts of two probes of a backend, before jitter.
-    pub interval: Duration,
-    /// Bound on one probe; not above `interval`.
-    pub timeout: Duration,
-    /// Consecutive successes that bring a backend up.
-    pub rise: NonZeroU16,
-    /// Consecutive failures that take a backend down.
-    pub fall: NonZeroU16,
-}
-
 /// What becomes of the sessions of a backend that goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDown {
@@ -195,8 +197,10 @@ pub enum OnDown {
 /// An address that a listener binds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BindAddr {
-    /// IPv4, or IPv6 only: a dual-stack listener names both.
-    Inet(SocketAddr),
+    /// TCP over IPv4, or over IPv6 only: a dual-stack listener names both.
+    Tcp(SocketAddr),
+    /// UDP, as for TCP.
+    Udp(SocketAddr),
     /// A unix stream socket.
     Unix(PathBuf),
 }
@@ -259,6 +263,12 @@ macro_rules! name {
             }
         }
 
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl From<&str> for $name {
             fn from(name: &str) -> Self {
                 Self(name.into())
@@ -289,7 +299,7 @@ name! {
 impl fmt::Display for BindAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inet(addr) => addr.fmt(f),
+            Self::Tcp(addr) | Self::Udp(addr) => addr.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

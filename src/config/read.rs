@@ -284,6 +284,52 @@ impl Read for i64 {
     }
 }
 
+/// A number, or none at all: `"unlimited"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Amount {
+    Unlimited,
+    Limited(i64),
+}
+
+impl Read for Amount {
+    const SHAPE: &'static str = "an integer or \"unlimited\"";
+
+    fn read(raw: Raw<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match raw.value {
+            DeValue::Integer(_) => i64::read(raw, reader).map(Self::Limited),
+            DeValue::String(word) if word == "unlimited" => Some(Self::Unlimited),
+            _ => reader.refuse_type(raw),
+        }
+    }
+}
+
+/// A number of bytes, `"64KiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Read for Size {
+    const SHAPE: &'static str = "a size";
+    const HINT: Option<&'static str> = Some(SIZE_HINT);
+
+    fn read(raw: Raw<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+        let DeValue::String(text) = raw.value else { return reader.refuse_type(raw) };
+        let size = UNITS.iter().find_map(|(unit, bytes)| {
+            let number = text.strip_suffix(unit)?.trim_end();
+            let is_plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+            // What is too large to be counted is out of every range as well.
+            is_plain.then(|| Self(number.parse().unwrap_or(u64::MAX).saturating_mul(*bytes)))
+        });
+        if size.is_none() {
+            let message = format!("`{}` is not a size: {}", raw.key, quote(text));
+            reader.problems.report(Problem::new(raw.place, message).help(SIZE_HINT));
+        }
+        size
+    }
+}
+
+const SIZE_HINT: &str = "a size is a string with a unit: \"64KiB\", \"4MiB\", \"1GiB\"";
+
 /// A number with or without a point.
 impl Read for f64 {
     const SHAPE: &'static str = "a number";

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{BindAddr, Config, ListenerName};
-use crate::pool::snapshot::{BindId, ListenerView};
-use crate::sys::socket;
+use crate::config::{BindAddr, Config, Listener, ListenerName, Protocol};
+use crate::pool::snapshot::{BindId, ListenerView, UdpListenerView};
+use crate::sys::socket::{self, Transport};
 
 /// How long a retired address is still known, so that what the kernel had queued on it is served. Longer than the
 /// workers take to retire a socket.
@@ -42,7 +42,16 @@ struct Retired {
     since: Instant,
     addr: BindAddr,
     /// Which listener answered on it.
-    view: Arc<ListenerView>,
+    view: View,
+}
+
+/// A listener of either transport.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// Of connections.
+    Tcp(Arc<ListenerView>),
+    /// Of datagrams.
+    Udp(Arc<UdpListenerView>),
 }
 
 /// What a reload changes about addresses; nothing has happened to the old ones yet.
@@ -75,11 +84,11 @@ impl Binder {
     /// An address that cannot be bound; nothing has changed then.
     pub fn prepare(&mut self, config: &Config) -> Result<Change, BindError> {
         let mut change = Change::default();
-        for (listener, addr) in addresses(config).filter(|(_, addr)| !self.bound.contains_key(addr)) {
+        for (listener, addr, protocol) in addresses(config).filter(|(_, addr, _)| !self.bound.contains_key(addr)) {
             let added = change.added.iter().map(|(addr, ..)| addr);
             let own = self.bound.keys().chain(self.retired.values().map(|retired| &retired.addr)).chain(added);
             let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
-            let sockets = self.bind(addr, is_alone).map_err(|source| BindError {
+            let sockets = self.bind(addr, protocol, is_alone).map_err(|source| BindError {
                 listener: listener.clone(),
                 addr: addr.clone(),
                 source,
@@ -88,7 +97,7 @@ impl Binder {
             let real = real_addr(addr, &sockets);
             change.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
         }
-        let is_wanted = |bound: &BindAddr| addresses(config).any(|(_, addr)| addr == bound);
+        let is_wanted = |bound: &BindAddr| addresses(config).any(|(_, addr, _)| addr == bound);
         change.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
         Ok(change)
     }
@@ -97,11 +106,20 @@ impl Binder {
     ///
     /// An address that has its port for itself must be unused. Ours may share one: a wildcard and a specific address, or
     /// one that comes back while its old sockets retire.
-    fn bind(&self, addr: &BindAddr, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
+    fn bind(&self, addr: &BindAddr, protocol: &Protocol, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
+        let unused = |addr, transport| if is_alone { socket::check_unused(addr, transport) } else { Ok(addr) };
         match addr {
-            BindAddr::Inet(addr) => {
-                let addr = if is_alone { socket::check_unused(*addr)? } else { *addr };
+            BindAddr::Tcp(addr) => {
+                let addr = unused(*addr, Transport::Tcp)?;
                 (0..self.workers).map(|_| socket::listen_tcp(addr)).collect()
+            }
+            BindAddr::Udp(addr) => {
+                let addr = unused(*addr, Transport::Udp)?;
+                let receive_buffer = match protocol {
+                    Protocol::Udp(udp) => udp.receive_buffer,
+                    Protocol::Tcp(_) => return Err(io::ErrorKind::InvalidInput.into()),
+                };
+                (0..self.workers).map(|_| socket::listen_udp(addr, receive_buffer)).collect()
             }
             BindAddr::Unix(path) => Ok(vec![socket::listen_unix(path)?]),
         }
@@ -121,8 +139,8 @@ impl Binder {
     pub fn commit(
         &mut self,
         change: Change,
-        view_of: impl Fn(BindId) -> Option<Arc<ListenerView>>,
-    ) -> (Vec<(BindId, Vec<OwnedFd>)>, Vec<BindId>) {
+        view_of: impl Fn(BindId) -> Option<View>,
+    ) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
         let since = Instant::now();
         let mut retire = Vec::new();
         for addr in change.removed {
@@ -135,7 +153,7 @@ impl Binder {
         }
         let mut listen = Vec::new();
         for (addr, bound, sockets) in change.added {
-            listen.push((bound.id, sockets));
+            listen.push((bound.clone(), sockets));
             self.bound.insert(addr, bound);
         }
         (listen, retire)
@@ -147,7 +165,7 @@ impl Binder {
     }
 
     /// Addresses on which the kernel may still have connections for listeners that are gone.
-    pub fn retired(&self) -> impl Iterator<Item = (BindId, &Arc<ListenerView>)> {
+    pub fn retired(&self) -> impl Iterator<Item = (BindId, &View)> {
         self.retired.iter().map(|(id, retired)| (*id, &retired.view))
     }
 
@@ -157,18 +175,30 @@ impl Binder {
     }
 }
 
-fn addresses(config: &Config) -> impl Iterator<Item = (&ListenerName, &BindAddr)> {
-    config.listeners.iter().flat_map(|(name, listener)| listener.bind.iter().map(move |addr| (name, addr)))
+fn addresses(config: &Config) -> impl Iterator<Item = (&ListenerName, &BindAddr, &Protocol)> {
+    config
+        .listeners
+        .iter()
+        .flat_map(|(name, Listener { bind, protocol, .. })| bind.iter().map(move |addr| (name, addr, protocol)))
 }
 
-/// Whether two addresses are the same port, so that one may be a part of the other.
+/// Whether two addresses are the same port of one transport, so that one may be a part of the other.
 fn shares_port(one: &BindAddr, other: &BindAddr) -> bool {
-    matches!((one, other), (BindAddr::Inet(one), BindAddr::Inet(other)) if one.port() == other.port())
+    match (one, other) {
+        (BindAddr::Tcp(one), BindAddr::Tcp(other)) | (BindAddr::Udp(one), BindAddr::Udp(other)) => {
+            one.port() == other.port()
+        }
+        _ => false,
+    }
 }
 
 fn real_addr(addr: &BindAddr, sockets: &[OwnedFd]) -> BindAddr {
-    let real = sockets.first().and_then(|socket| socket::local_addr(socket).ok().flatten());
-    real.map_or_else(|| addr.clone(), BindAddr::Inet)
+    let real = || sockets.first().and_then(|socket| socket::local_addr(socket).ok().flatten());
+    match addr {
+        BindAddr::Tcp(addr) => BindAddr::Tcp(real().unwrap_or(*addr)),
+        BindAddr::Udp(addr) => BindAddr::Udp(real().unwrap_or(*addr)),
+        BindAddr::Unix(_) => addr.clone(),
+    }
 }
 
 fn unlink(addr: &BindAddr) {

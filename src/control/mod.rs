@@ -154,7 +154,7 @@ impl Control {
         let snapshot = self.snapshot.load();
         let backends: usize = snapshot.pools.values().map(|pool| pool.backends.len()).sum();
         tracing::info!(
-            listeners = snapshot.listeners.len(),
+            listeners = snapshot.config.listeners.len(),
             pools = snapshot.pools.len(),
             backends,
             workers = self.workers.len(),
@@ -172,7 +172,7 @@ impl Control {
             .iter()
             .flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
         let real = binds.filter_map(|(name, bind)| match &self.binder.bound(bind)?.addr {
-            BindAddr::Inet(addr) => Some((name.clone(), *addr)),
+            BindAddr::Tcp(addr) | BindAddr::Udp(addr) => Some((name.clone(), *addr)),
             BindAddr::Unix(_) => None,
         });
         real.collect()
@@ -238,7 +238,8 @@ impl Control {
     /// Waits until every probed backend has its first verdict, at most for the longest timeout of a probe.
     async fn settle(&mut self) {
         let snapshot = self.snapshot.load_full();
-        let timeouts = snapshot.pools.values().filter_map(|pool| pool.config.health_check).map(|check| check.timeout);
+        let timeouts =
+            snapshot.pools.values().filter_map(|pool| pool.config.health_check.as_ref()).map(|check| check.timeout);
         let Some(longest) = timeouts.max() else { return };
         let deadline = Instant::now() + longest;
         while self.probes.are_undecided() {
@@ -254,16 +255,17 @@ impl Control {
     /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
     async fn shut_down(mut self) {
         let limit = self.snapshot.load().config.shutdown_timeout;
-        tracing::info!(sessions = self.registry.admission.admitted(), timeout = ?limit, "shutting down");
+        let (sessions, flows) = (self.registry.admission.admitted(), self.registry.active_flows());
+        tracing::info!(sessions, flows, timeout = ?limit, "shutting down");
         notify(&[NotifyState::Stopping]);
         self.phase.send_replace(Phase::Draining);
         self.tell_all(|| Command::RetireAll).await;
         self.binder.unlink_all();
 
         if !self.drained_by(Instant::now() + limit).await {
-            let sessions = self.registry.admission.admitted();
-            if sessions > 0 {
-                tracing::warn!(sessions, "ending the sessions that are left");
+            let (sessions, flows) = (self.registry.admission.admitted(), self.registry.active_flows());
+            if sessions > 0 || flows > 0 {
+                tracing::warn!(sessions, flows, "ending the sessions and flows that are left");
             }
             self.tell_all(|| Command::EndAll(CloseReason::Shutdown)).await;
             self.drained_by(Instant::now() + FAREWELL).await;
@@ -273,14 +275,14 @@ impl Control {
         tracing::info!("stopped");
     }
 
-    /// Waits until no session is left; false at the deadline or at another signal to end.
+    /// Waits until neither session nor flow is left; false at the deadline or at another signal to end.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
         const POLL: Duration = Duration::from_millis(20);
         // Retired sockets still serve what the kernel has queued for them.
         let mut quiet_until = Instant::now() + crate::listener::RETIREMENT + POLL;
         loop {
             let now = Instant::now();
-            if self.registry.admission.admitted() > 0 {
+            if self.registry.admission.admitted() > 0 || self.registry.active_flows() > 0 {
                 quiet_until = quiet_until.max(now);
             } else if now >= quiet_until {
                 return true;

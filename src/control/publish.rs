@@ -1,16 +1,16 @@
 //! Building snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Control;
-use super::binder::Binder;
+use super::binder::{Binder, View};
 use super::names::Names;
-use crate::config::{self, BackendAddr, Config, PoolName};
+use crate::config::{self, BackendAddr, Config, ListenerName, PoolName, Protocol};
 use crate::pool::backend::{BackendKey, Endpoint};
 use crate::pool::health::Status;
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::{BackendView, ListenerView, PoolView, Snapshot};
+use crate::pool::snapshot::{BackendView, ListenerView, PoolView, Snapshot, UdpListenerView};
 
 impl Control {
     /// Publishes the same configuration with the status that backends have now.
@@ -41,19 +41,40 @@ fn assemble(
     binder: &Binder,
     registry: &Registry,
 ) -> Snapshot {
-    let mut listeners = BTreeMap::new();
-    let mut binds: std::collections::HashMap<_, _> =
-        binder.retired().map(|(id, view)| (id, Arc::clone(view))).collect();
-    for (name, listener) in &config.listeners {
-        let view = Arc::new(ListenerView {
-            config: listener.clone(),
-            state: registry.listener(name, &listener.pool),
-            pool: Arc::clone(&pools[&listener.pool]),
-        });
-        binds.extend(listener.bind.iter().filter_map(|addr| Some((binder.bound(addr)?.id, Arc::clone(&view)))));
-        listeners.insert(name.clone(), view);
+    let (mut binds, mut udp_binds) = (HashMap::new(), HashMap::new());
+    let mut answers = |id, view| match view {
+        View::Tcp(view) => drop(binds.insert(id, view)),
+        View::Udp(view) => drop(udp_binds.insert(id, view)),
+    };
+    for (id, view) in binder.retired() {
+        answers(id, view.clone());
     }
-    Snapshot { generation, config, listeners, pools, binds }
+    for (name, listener) in &config.listeners {
+        let view = view_listener(name, listener, &pools, registry);
+        for bound in listener.bind.iter().filter_map(|addr| binder.bound(addr)) {
+            answers(bound.id, view.clone());
+        }
+    }
+    Snapshot { generation, config, pools, binds, udp_binds }
+}
+
+fn view_listener(
+    name: &ListenerName,
+    listener: &config::Listener,
+    pools: &BTreeMap<PoolName, Arc<PoolView>>,
+    registry: &Registry,
+) -> View {
+    let (pool, access_log) = (Arc::clone(&pools[&listener.pool]), listener.access_log);
+    match &listener.protocol {
+        Protocol::Tcp(tcp) => {
+            let state = registry.listener(name, &listener.pool);
+            View::Tcp(Arc::new(ListenerView { config: tcp.clone(), access_log, state, pool }))
+        }
+        Protocol::Udp(udp) => {
+            let state = registry.udp_listener(name, &listener.pool);
+            View::Udp(Arc::new(UdpListenerView { config: udp.clone(), access_log, state, pool }))
+        }
+    }
 }
 
 /// The views of all pools of `config`, with what can be reused of the old ones.
@@ -90,9 +111,9 @@ fn view_backend(
     let initial = if pool.health_check.is_some() { Status::Checking } else { Status::Up };
     let key = BackendKey { pool: pool_name.clone(), backend: backend.identity.clone() };
     let state = registry.backend(&key, initial);
-    // What was found out about another machine, or before a time without probes, says nothing about this one.
+    // What was found out about another machine, or before a time without checks, says nothing about this one.
     let is_known = previous.is_some_and(|view| view.knows(&key.backend, &endpoint));
-    if !is_known || pool.health_check.is_none() {
+    if !is_known || (pool.health_check.is_none() && pool.passive_check.is_none()) {
         state.publish_status(initial);
     }
     Some(BackendView { state, endpoint, weight: backend.weight, role: backend.role })

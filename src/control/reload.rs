@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use super::binder::BindError;
+use super::binder::{BindError, View};
 use super::file::FileError;
 use super::names::Unresolved;
 use super::{Control, Source, Start, file, notify, publish};
-use crate::config::Config;
 use crate::config::diff::Diff;
+use crate::config::{BindAddr, Config};
 use crate::pool::registry::ReloadResult;
 use crate::worker::Command;
 
@@ -71,7 +71,10 @@ impl Control {
         let old = self.snapshot.load_full();
         let diff = Diff::new(&old.config, &config);
         let pools = publish::build_pools(&config, &names, &self.registry, &old.pools);
-        let (listen, retire) = self.binder.commit(change, |id| old.binds.get(&id).cloned());
+        let (listen, retire) = self.binder.commit(change, |id| {
+            let tcp = old.binds.get(&id).map(|view| View::Tcp(Arc::clone(view)));
+            tcp.or_else(|| old.udp_binds.get(&id).map(|view| View::Udp(Arc::clone(view))))
+        });
         self.names = names;
         self.stale.clear();
         self.publish(old.generation + 1, Arc::new(config), pools);
@@ -81,9 +84,14 @@ impl Control {
             self.settle().await;
         }
 
-        for (bind, sockets) in listen {
+        for (bound, sockets) in listen {
             for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker.tell(Command::Listen(bind, socket)).await;
+                worker
+                    .tell(match bound.addr {
+                        BindAddr::Udp(_) => Command::Receive(bound.id, socket),
+                        BindAddr::Tcp(_) | BindAddr::Unix(_) => Command::Listen(bound.id, socket),
+                    })
+                    .await;
             }
         }
         for bind in retire {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{
     AccessLog, Admin, Backend, BackendAddr, BackendName, BindAddr, Config, HealthCheck, Listener, ListenerName, OnDown,
-    Policy, Pool, PoolName, Protocol, Role,
+    Policy, Pool, PoolName, Probe, Protocol, Role, Tcp,
 };
 use crate::demo::backend::Behaviour;
 
@@ -100,26 +100,31 @@ pub fn config(backends: [SocketAddr; PARTS.len()]) -> Config {
             })
             .collect(),
         health_check: Some(HealthCheck {
+            probe: Probe::Tcp,
+            port: None,
             interval: Duration::from_millis(500),
             timeout: Duration::from_millis(500),
             rise: nonzero_u16(2),
             fall: nonzero_u16(2),
         }),
+        passive_check: None,
         on_down: OnDown::Keep,
     };
     let listener = Listener {
-        bind: vec![BindAddr::Inet(free_port())],
-        protocol: Protocol::Tcp,
+        bind: vec![BindAddr::Tcp(free_port())],
         pool: PoolName::from(NAME),
-        max_connections: nonzero_u32(4 * CLIENTS),
-        idle_timeout: Duration::from_secs(60),
-        half_close_timeout: Duration::from_secs(10),
+        protocol: Protocol::Tcp(Tcp {
+            max_connections: nonzero_u32(4 * CLIENTS),
+            idle_timeout: Duration::from_secs(60),
+            half_close_timeout: Duration::from_secs(10),
+        }),
         access_log: AccessLog::Off,
     };
     Config {
         workers: NonZeroUsize::new(WORKERS).expect("not zero"),
         max_connections: nonzero_u32(4 * CLIENTS),
         busy_poll: None,
+        default_max_flows: NonZeroU32::MIN,
         max_pipes: 2 * WORKERS,
         shutdown_timeout: Duration::from_secs(2),
         // The table shows what an operator would read in the log.
@@ -163,7 +168,7 @@ mod tests {
         let pool = &config.pools[&PoolName::from(NAME)];
         let names: std::collections::HashSet<_> = pool.backends.iter().map(|backend| &backend.identity).collect();
         assert_eq!(names.len(), PARTS.len());
-        let check = pool.health_check.expect("the demo shows health checks");
+        let check = pool.health_check.as_ref().expect("the demo shows health checks");
         assert!(check.timeout <= check.interval);
         assert!(config.listeners.values().all(|listener| config.pools.contains_key(&listener.pool)));
     }

@@ -1,8 +1,10 @@
-//! Active health checks: one task per probed backend opens connections, one after another, and judges the results.
+//! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the datagrams
+//! of clients, and judges the results.
 //!
 //! A task only says that a verdict has changed; what follows from that (status, snapshot, sessions) is decided on the
 //! control task, which asks [`Probes::accept`] whether the word is still current.
 
+mod ejection;
 mod probe;
 
 use std::collections::HashMap;
@@ -12,10 +14,11 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown};
+use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown, PassiveCheck, Pool};
 use crate::control::Event;
 use crate::pool::backend::{BackendKey, BackendState, Endpoint};
 use crate::pool::health::{Status, Transition};
+use crate::pool::passive;
 use crate::pool::snapshot::Snapshot;
 
 /// A task's word that its backend has gone up or down.
@@ -27,6 +30,16 @@ pub struct Verdict {
     transition: Transition,
     /// What the last probe failed with.
     reason: Option<String>,
+    evidence: Evidence,
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// The last of some probes.
+    Probe,
+    /// What became of the datagrams of clients.
+    Passive,
 }
 
 /// A backend whose status has changed.
@@ -52,15 +65,37 @@ struct Watched {
     state: Arc<BackendState>,
     target: Target,
     on_down: OnDown,
+    /// Backends of its pool.
+    pool_size: usize,
     task: u64,
     abort: AbortHandle,
 }
 
-/// What a probe task is made for; when it changes, so does the task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a task is made for; when it changes, so does the task.
+#[derive(Debug, Clone, PartialEq)]
 struct Target {
     endpoint: Endpoint,
-    check: HealthCheck,
+    checks: Checks,
+}
+
+/// By what a backend is judged.
+#[derive(Debug, Clone, PartialEq)]
+enum Checks {
+    /// By probes, and by its datagrams as well if so configured.
+    Active(HealthCheck, Option<PassiveCheck>),
+    /// By its datagrams alone.
+    Passive(PassiveCheck),
+}
+
+impl Checks {
+    /// `None` for a pool without checks.
+    fn of(pool: &Pool) -> Option<Self> {
+        match (&pool.health_check, pool.passive_check) {
+            (Some(active), passive) => Some(Self::Active(active.clone(), passive)),
+            (None, Some(passive)) => Some(Self::Passive(passive)),
+            (None, None) => None,
+        }
+    }
 }
 
 impl Probes {
@@ -70,19 +105,20 @@ impl Probes {
         Self { events, in_flight, next_task: 0, watched: HashMap::new() }
     }
 
-    /// Probes exactly the backends of `snapshot` whose pool has a health check. What has not changed goes on as it was.
+    /// Watches exactly the backends of `snapshot` whose pool has a check. What has not changed goes on as it was.
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.watched);
         for pool in snapshot.pools.values() {
-            let Some(check) = pool.config.health_check else { continue };
+            let Some(checks) = Checks::of(&pool.config) else { continue };
+            let pool_size = pool.backends.len();
             for backend in &pool.backends {
-                let target = Target { endpoint: backend.endpoint.clone(), check };
+                let target = Target { endpoint: backend.endpoint.clone(), checks: checks.clone() };
                 let on_down = pool.config.on_down;
                 let watched = match before.remove(&backend.state.key) {
-                    Some(old) if old.target == target => Watched { on_down, ..old },
+                    Some(old) if old.target == target => Watched { on_down, pool_size, ..old },
                     old => {
                         old.inspect(|old| old.abort.abort());
-                        self.watch(&backend.state, target, on_down)
+                        self.watch(&backend.state, target, on_down, pool_size)
                     }
                 };
                 self.watched.insert(backend.state.key.clone(), watched);
@@ -97,24 +133,46 @@ impl Probes {
     }
 
     /// Starts a task for a backend, which goes on from the status that the backend has.
-    fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown) -> Watched {
+    fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown, pool_size: usize) -> Watched {
         self.next_task += 1;
         let task = self.next_task;
-        let probing = probe::Probing {
-            task,
-            state: Arc::clone(state),
-            target: target.clone(),
-            in_flight: Arc::clone(&self.in_flight),
-            events: self.events.clone(),
+        let (watched, events) = (Arc::clone(state), self.events.clone());
+        let abort = match target.checks.clone() {
+            Checks::Active(check, passive) => {
+                let (endpoint, in_flight) = (target.endpoint.clone(), Arc::clone(&self.in_flight));
+                let probing = probe::Probing { task, state: watched, endpoint, check, passive, in_flight, events };
+                tokio::spawn(probing.run()).abort_handle()
+            }
+            Checks::Passive(check) => {
+                let ejecting = ejection::Ejecting { task, state: watched, check, events };
+                tokio::spawn(ejecting.run()).abort_handle()
+            }
         };
-        let abort = tokio::spawn(probing.run()).abort_handle();
-        Watched { state: Arc::clone(state), target, on_down, task, abort }
+        Watched { state: Arc::clone(state), target, on_down, pool_size, task, abort }
+    }
+
+    /// Whether a backend may be ejected on passive evidence alone, as far as the rest of its pool is concerned.
+    fn may_eject(&self, watched: &Watched) -> bool {
+        let Checks::Passive(check) = &watched.target.checks else { return true };
+        let pool = &watched.state.key.pool;
+        let mates = self.watched.values().filter(|mate| mate.state.key.pool == *pool);
+        let ejected = mates.filter(|mate| mate.state.status() == Status::Down).count();
+        passive::has_room(ejected, watched.pool_size, check)
     }
 
     /// Publishes the status that a verdict gives its backend; `None` if the verdict is void.
     pub fn accept(&mut self, verdict: &Verdict) -> Option<Change> {
         let watched = self.watched.get(&verdict.key).filter(|watched| watched.task == verdict.task)?;
         let status = verdict.transition.to;
+        // An ejection that there was no room for ends as well.
+        if watched.state.status() == status {
+            return None;
+        }
+        if status == Status::Down && verdict.evidence == Evidence::Passive && !self.may_eject(watched) {
+            let (pool, backend) = (verdict.key.pool.as_str(), verdict.key.backend.as_str());
+            tracing::warn!(pool, backend, "backend stays, too many of its pool are ejected");
+            return None;
+        }
         watched.state.publish_status(status);
         watched.state.probes.transitions.fetch_add(1, Ordering::Relaxed);
         log(&watched.state, verdict);

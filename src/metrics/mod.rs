@@ -159,6 +159,36 @@ impl Histogram {
     }
 }
 
+/// Upper bounds of [`BatchSizes`]: powers of two up to what a call that receives many datagrams is given room for, and
+/// beyond, for each of those may be a train that the kernel has put together.
+pub const BATCH_BOUNDS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 512, 2_048];
+
+/// A distribution of the sizes of batches over [`BATCH_BOUNDS`], with one writer.
+#[derive(Debug, Default)]
+pub struct BatchSizes {
+    /// One a bound and a last one for what is above them all; not cumulative.
+    counts: [Cell; BATCH_BOUNDS.len() + 1],
+    sum: Cell,
+}
+
+impl BatchSizes {
+    /// Counts one batch of `size` datagrams; only the owning worker may call this.
+    pub fn observe(&self, size: u64) {
+        self.counts[BATCH_BOUNDS.partition_point(|bound| *bound < size)].add(1);
+        self.sum.add(size);
+    }
+
+    /// The count of one bucket, not cumulative; the index after the last bound is what is above them all.
+    pub fn count(&self, bucket: usize) -> u64 {
+        self.counts[bucket].value()
+    }
+
+    /// Datagrams in all batches.
+    pub fn sum(&self) -> u64 {
+        self.sum.value()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +210,15 @@ mod tests {
         for bounds in [&LATENCY_BOUNDS, &SESSION_BOUNDS] {
             assert!(bounds.is_sorted_by(|a, b| a < b));
         }
+    }
+
+    #[test]
+    fn batches_are_counted_up_to_their_bound() {
+        let sizes = BatchSizes::default();
+        [1, 32, 33, 2_048, 2_049].into_iter().for_each(|size| sizes.observe(size));
+        let counts: Vec<u64> = (0..=BATCH_BOUNDS.len()).map(|bucket| sizes.count(bucket)).collect();
+        assert_eq!(counts, [1, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1]);
+        assert_eq!(sizes.sum(), 4_163);
     }
 
     #[test]

@@ -105,6 +105,50 @@ labels! {
     }
 }
 
+labels! {
+    /// Why a flow is over.
+    FlowCloseReason {
+        /// It had as many replies as `responses` says.
+        Finished = "finished",
+        /// No datagram moved for `flow_idle_timeout`.
+        IdleTimeout = "idle-timeout",
+        /// The table was full, and this one had never had a reply.
+        Evicted = "evicted",
+        /// The machine of the backend refused its datagrams, or cannot be reached.
+        BackendRefused = "backend-refused",
+        /// A reload took its listener away.
+        ListenerGone = "listener-gone",
+        /// The process stopped and `shutdown_timeout` ran out.
+        Shutdown = "shutdown",
+        /// A system call failed through no fault of either side.
+        Internal = "internal",
+    }
+}
+
+labels! {
+    /// Why a datagram went nowhere.
+    DropReason {
+        /// The listener is at its `max_flows`, and every flow has had a reply.
+        TableFull = "table-full",
+        /// The client's address is at `max_flows_per_source`.
+        SourceLimit = "source-limit",
+        /// It was longer than any datagram may be, and was cut off by the kernel.
+        Truncated = "truncated",
+        /// No backend of the pool could be picked.
+        NoBackend = "no-backend",
+        /// The kernel would not send it on.
+        SendError = "send-error",
+        /// The kernel had no room for it in the receive buffer.
+        ReceiveBufferOverrun = "receive-buffer-overrun",
+        /// It claims to come from an address and port of our own, and would go round for ever.
+        OwnAddress = "own-address",
+        /// It would have begun a flow on a listener that takes no more.
+        Draining = "draining",
+        /// We ran out of descriptors, ports or memory for its flow.
+        NoResources = "no-resources",
+    }
+}
+
 impl CloseReason {
     /// Who ended the session.
     pub fn side(self) -> Side {
@@ -130,9 +174,14 @@ mod tests {
 
     #[test]
     fn labels_are_distinct_kebab_case_and_indices_dense() {
-        let labels: HashSet<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
-        assert_eq!(labels.len(), CloseReason::COUNT);
-        assert!(labels.iter().all(|label| label.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
-        assert!(CloseReason::ALL.iter().enumerate().all(|(index, reason)| reason.index() == index));
+        let closed = CloseReason::ALL.iter().map(|reason| (reason.label(), reason.index()));
+        let flows = FlowCloseReason::ALL.iter().map(|reason| (reason.label(), reason.index()));
+        let drops = DropReason::ALL.iter().map(|reason| (reason.label(), reason.index()));
+        for all in [closed.collect::<Vec<_>>(), flows.collect(), drops.collect()] {
+            let labels: HashSet<_> = all.iter().map(|(label, _)| label).collect();
+            assert_eq!(labels.len(), all.len());
+            assert!(labels.iter().all(|label| label.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+            assert!(all.iter().enumerate().all(|(expected, (_, index))| *index == expected));
+        }
     }
 }

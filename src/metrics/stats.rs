@@ -1,9 +1,24 @@
 //! What is counted, grouped by whom it is about. One of each per worker, inside [`PerWorker`](super::PerWorker).
 
-use super::reason::{CloseReason, ConnectErrorReason, RefuseReason};
-use super::{ByLabel, Cell, Histogram, LATENCY_BOUNDS, SESSION_BOUNDS};
+use super::reason::{CloseReason, ConnectErrorReason, DropReason, FlowCloseReason, RefuseReason};
+use super::{BatchSizes, ByLabel, Cell, Histogram, LATENCY_BOUNDS, SESSION_BOUNDS};
 
-/// About one listener.
+/// About one UDP listener. What happens to datagrams is added once a batch.
+#[derive(Debug, Default)]
+pub struct FlowStats {
+    /// Flows now in the table.
+    pub active: Cell,
+    /// Flows begun.
+    pub flows: Cell,
+    /// Flows over, by [`FlowCloseReason`].
+    pub closed: ByLabel<{ FlowCloseReason::COUNT }>,
+    /// Datagrams that went nowhere, either way, by [`DropReason`].
+    pub dropped: ByLabel<{ DropReason::COUNT }>,
+    /// Datagrams that one system call received from clients.
+    pub batches: BatchSizes,
+}
+
+/// About one TCP listener.
 #[derive(Debug)]
 pub struct ListenerStats {
     /// Sessions now open.
@@ -35,6 +50,16 @@ pub struct BackendStats {
     pub connect: Histogram,
     /// From an established connection to the first byte of the backend.
     pub first_byte: Histogram,
+    /// Flows that were given to it.
+    pub flows: Cell,
+    /// Datagrams sent to it.
+    pub datagrams_upstream: Cell,
+    /// Datagrams that it sent.
+    pub datagrams_downstream: Cell,
+    /// Times that a flow had sent it as many datagrams without a reply as `passive_check.unanswered` says.
+    pub unanswered_flows: Cell,
+    /// Errors that came back for datagrams sent to it: nobody listens there, or the machine cannot be reached.
+    pub icmp_errors: Cell,
 }
 
 /// About one worker.
@@ -68,6 +93,11 @@ impl Default for BackendStats {
             retries: Cell::default(),
             connect: Histogram::new(&LATENCY_BOUNDS),
             first_byte: Histogram::new(&LATENCY_BOUNDS),
+            flows: Cell::default(),
+            datagrams_upstream: Cell::default(),
+            datagrams_downstream: Cell::default(),
+            unanswered_flows: Cell::default(),
+            icmp_errors: Cell::default(),
         }
     }
 }

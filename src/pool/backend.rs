@@ -12,6 +12,7 @@ use crate::hash;
 use crate::metrics::PerWorker;
 use crate::metrics::stats::BackendStats;
 use crate::pool::health::Status;
+use crate::pool::passive::Counted;
 
 /// Seeds the hash of identities, so that it is independent of the hash of clients.
 const IDENTITY_SEED: u64 = 0x6261_636b_656e_6400;
@@ -90,6 +91,15 @@ impl BackendState {
     /// The verdict of its probes.
     pub fn status(&self) -> Status {
         Status::from_index(self.status.load(Ordering::Relaxed))
+    }
+
+    /// What the data plane has counted of it so far that says something about its health.
+    pub fn counted(&self) -> Counted {
+        Counted {
+            unanswered: self.stats.sum(|stats| stats.unanswered_flows.value()),
+            refused: self.stats.sum(|stats| stats.icmp_errors.value()),
+            replies: self.stats.sum(|stats| stats.datagrams_downstream.value()),
+        }
     }
 
     /// Publishes a verdict; only the control plane may call this.

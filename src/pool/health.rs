@@ -124,9 +124,12 @@ mod tests {
     use super::ProbeResult::{Failed, Passed};
     use super::Status::{Checking, Down, Up};
     use super::*;
+    use crate::config::Probe;
 
     fn check(rise: u16, fall: u16) -> HealthCheck {
         HealthCheck {
+            probe: Probe::Tcp,
+            port: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
             rise: NonZeroU16::new(rise).unwrap(),

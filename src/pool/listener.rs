@@ -7,33 +7,35 @@ use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
 use crate::metrics::stats::ListenerStats;
 
-/// The part of a listener that a reload leaves alone, as long as its name and its pool stay.
+/// The part of a listener that a reload leaves alone, as long as its name, its pool and its protocol stay.
+///
+/// `S` is what is counted: sessions over TCP, flows over UDP.
 #[derive(Debug)]
-pub struct ListenerState {
+pub struct ListenerState<S = ListenerStats> {
     /// Its name.
     pub name: ListenerName,
     /// The pool it sends to.
     pub pool: PoolName,
     /// Its counters.
-    pub stats: PerWorker<ListenerStats>,
-    /// Sessions admitted and not yet over. A listener that changes its pool counts anew beside its old sessions.
+    pub stats: PerWorker<S>,
+    /// Sessions or flows admitted and not yet over. A listener that changes its pool counts anew beside its old sessions.
     pub admission: Arc<Admission>,
 }
 
-impl ListenerState {
-    /// A listener without sessions.
+impl<S: Default> ListenerState<S> {
+    /// A listener without sessions or flows.
     pub fn new(name: ListenerName, pool: PoolName, workers: usize) -> Self {
         Self { name, pool, stats: PerWorker::new(workers), admission: Arc::default() }
     }
 }
 
-/// A count of sessions that admits up to a bound. The bound is an argument because a reload may change it.
+/// A count of sessions or flows that admits up to a bound. The bound is an argument because a reload may change it.
 #[derive(Debug, Default)]
 pub struct Admission {
     admitted: AtomicU32,
 }
 
-/// One admitted session; dropping it makes room.
+/// One admitted session or flow; dropping it makes room.
 #[derive(Debug)]
 pub struct Permit(Arc<Admission>);
 

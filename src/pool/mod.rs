@@ -7,5 +7,6 @@
 pub mod backend;
 pub mod health;
 pub mod listener;
+pub mod passive;
 pub mod registry;
 pub mod snapshot;

@@ -10,7 +10,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
-use crate::metrics::stats::WorkerStats;
+use crate::metrics::stats::{FlowStats, WorkerStats};
 use crate::pool::backend::{BackendKey, BackendState};
 use crate::pool::health::Status;
 use crate::pool::listener::{Admission, ListenerState};
@@ -41,6 +41,7 @@ pub struct Registry {
 struct States {
     backends: BTreeMap<BackendKey, Arc<BackendState>>,
     listeners: BTreeMap<(ListenerName, PoolName), Arc<ListenerState>>,
+    udp_listeners: BTreeMap<(ListenerName, PoolName), Arc<ListenerState<FlowStats>>>,
 }
 
 impl Registry {
@@ -69,11 +70,21 @@ impl Registry {
         Arc::clone(state)
     }
 
-    /// The state of this listener, made when it is new.
+    /// The state of this TCP listener, made when it is new.
     pub fn listener(&self, name: &ListenerName, pool: &PoolName) -> Arc<ListenerState> {
         let mut states = self.states();
         let state = states
             .listeners
+            .entry((name.clone(), pool.clone()))
+            .or_insert_with(|| Arc::new(ListenerState::new(name.clone(), pool.clone(), self.worker_count)));
+        Arc::clone(state)
+    }
+
+    /// The state of this UDP listener, made when it is new.
+    pub fn udp_listener(&self, name: &ListenerName, pool: &PoolName) -> Arc<ListenerState<FlowStats>> {
+        let mut states = self.states();
+        let state = states
+            .udp_listeners
             .entry((name.clone(), pool.clone()))
             .or_insert_with(|| Arc::new(ListenerState::new(name.clone(), pool.clone(), self.worker_count)));
         Arc::clone(state)
@@ -84,9 +95,19 @@ impl Registry {
         self.states().backends.values().cloned().collect()
     }
 
-    /// All listeners, sorted by name and pool.
+    /// All TCP listeners, sorted by name and pool.
     pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
         self.states().listeners.values().cloned().collect()
+    }
+
+    /// All UDP listeners, sorted by name and pool.
+    pub fn udp_listeners(&self) -> Vec<Arc<ListenerState<FlowStats>>> {
+        self.states().udp_listeners.values().cloned().collect()
+    }
+
+    /// Flows of all listeners that are not over.
+    pub fn active_flows(&self) -> u64 {
+        self.states().udp_listeners.values().map(|state| state.stats.sum(|stats| stats.active.value())).sum()
     }
 
     /// Forgets what nobody but the registry holds any more: no snapshot and no session.
@@ -94,6 +115,7 @@ impl Registry {
         let mut states = self.states();
         states.backends.retain(|_, state| Arc::strong_count(state) > 1);
         states.listeners.retain(|_, state| Arc::strong_count(state) > 1);
+        states.udp_listeners.retain(|_, state| Arc::strong_count(state) > 1);
     }
 
     /// Counts one reload.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::balance::{Member, Picker, Request};
-use crate::config::{self, BackendName, Config, ListenerName, PoolName, Role};
+use crate::config::{self, AccessLog, BackendName, Config, PoolName, Role};
+use crate::metrics::stats::FlowStats;
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
 use crate::pool::listener::ListenerState;
@@ -21,20 +22,35 @@ pub struct Snapshot {
     /// The configuration it was built from.
     pub config: Arc<Config>,
     /// By name.
-    pub listeners: BTreeMap<ListenerName, Arc<ListenerView>>,
-    /// By name.
     pub pools: BTreeMap<PoolName, Arc<PoolView>>,
-    /// Which listener answers on a bound address.
+    /// Which listener answers on a bound address of TCP or on a unix socket.
     pub binds: HashMap<BindId, Arc<ListenerView>>,
+    /// Which listener answers on a bound address of UDP.
+    pub udp_binds: HashMap<BindId, Arc<UdpListenerView>>,
 }
 
-/// A listener as a worker sees it.
+/// A TCP listener as a worker sees it.
 #[derive(Debug)]
 pub struct ListenerView {
     /// Limits and timeouts.
-    pub config: config::Listener,
+    pub config: config::Tcp,
+    /// Whether sessions are recorded.
+    pub access_log: AccessLog,
     /// Counters and admissions.
     pub state: Arc<ListenerState>,
+    /// Where it sends.
+    pub pool: Arc<PoolView>,
+}
+
+/// A UDP listener as a worker sees it.
+#[derive(Debug)]
+pub struct UdpListenerView {
+    /// Limits and timeouts.
+    pub config: config::Udp,
+    /// Whether flows are recorded.
+    pub access_log: AccessLog,
+    /// Counters and admissions.
+    pub state: Arc<ListenerState<FlowStats>>,
     /// Where it sends.
     pub pool: Arc<PoolView>,
 }
@@ -72,9 +88,9 @@ impl Snapshot {
         Self {
             generation: 0,
             config: Arc::new(config),
-            listeners: BTreeMap::new(),
             pools: BTreeMap::new(),
             binds: HashMap::new(),
+            udp_binds: HashMap::new(),
         }
     }
 }

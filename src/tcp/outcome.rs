@@ -62,7 +62,7 @@ impl Outcome {
             worker,
             registry: Arc::clone(registry),
             listener: Arc::clone(&view.state),
-            access_log: view.config.access_log,
+            access_log: view.access_log,
             client,
             accepted_at,
             tried: Vec::new(),

@@ -48,13 +48,15 @@ const COMMAND_QUEUE: usize = 64;
 pub enum Command {
     /// Accept on this socket.
     Listen(BindId, OwnedFd),
+    /// Receive on this socket.
+    Receive(BindId, OwnedFd),
     /// Serve what is queued on this socket, then close it.
     Retire(BindId),
     /// Retire every socket.
     RetireAll,
     /// End the sessions of backends that were cut.
     EndCut,
-    /// End every session.
+    /// End every session and flow.
     EndAll(CloseReason),
     /// Drop everything and return.
     Stop,
@@ -108,6 +110,8 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
 /// A worker's life.
 async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
     let mut acceptors = Acceptors { local: Rc::clone(&local), retire: HashMap::new() };
+    // Sockets on which clients may send; what receives on them is attached here.
+    let mut receivers: HashMap<BindId, OwnedFd> = HashMap::new();
     let sweeper = Rc::clone(&local);
     spawn_essential(async move { sweeper.sessions.sweep().await });
     if let Some(limit) = local.with_snapshot(|snapshot| snapshot.config.busy_poll) {
@@ -118,8 +122,15 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
             Some(admitted) = inbox.recv() => serve(&local, admitted),
             order = orders.recv() => match order {
                 Some(Command::Listen(bind, socket)) => acceptors.listen(bind, socket),
-                Some(Command::Retire(bind)) => acceptors.retire(bind),
-                Some(Command::RetireAll) => acceptors.retire.clear(),
+                Some(Command::Receive(bind, socket)) => drop(receivers.insert(bind, socket)),
+                Some(Command::Retire(bind)) => {
+                    acceptors.retire(bind);
+                    receivers.remove(&bind);
+                }
+                Some(Command::RetireAll) => {
+                    acceptors.retire.clear();
+                    receivers.clear();
+                }
                 Some(Command::EndCut) => local.sessions.end_cut(),
                 Some(Command::EndAll(reason)) => local.sessions.end_all(reason),
                 Some(Command::Stop) | None => return,

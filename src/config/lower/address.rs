@@ -19,14 +19,14 @@ const MAX_LABEL: usize = 63;
 /// Why something is not an address: what is wrong, and what to write instead.
 pub(super) type Refusal = (String, Option<String>);
 
-/// What a listener binds.
+/// What a TCP listener binds.
 pub(super) fn bind(text: &str) -> Result<BindAddr, Refusal> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(path).map(BindAddr::Unix);
     }
     match inet(text)? {
-        (Host::Ip(ip), port) => bindable(SocketAddr::new(ip, port.get())).map(BindAddr::Inet),
-        (Host::Scoped(addr), _) => Ok(BindAddr::Inet(addr)),
+        (Host::Ip(ip), port) => bindable(SocketAddr::new(ip, port.get())).map(BindAddr::Tcp),
+        (Host::Scoped(addr), _) => Ok(BindAddr::Tcp(addr)),
         (Host::Name(name), port) => Err((
             format!("a listener binds an IP address, and {} is a name", quote(name)),
             Some(format!("`127.0.0.1:{port}` for this machine alone, `0.0.0.0:{port}` and `[::]:{port}` for all")),
@@ -49,8 +49,8 @@ pub(super) fn backend(text: &str) -> Result<BackendAddr, Refusal> {
 /// Where the read-only HTTP side listens: this machine alone, for it asks nobody who they are.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
     match bind(text)? {
-        BindAddr::Inet(addr) if addr.ip().is_loopback() => Ok(addr),
-        BindAddr::Inet(addr) => Err((
+        BindAddr::Tcp(addr) | BindAddr::Udp(addr) if addr.ip().is_loopback() => Ok(addr),
+        BindAddr::Tcp(addr) | BindAddr::Udp(addr) => Err((
             format!("{} is not a loopback address, and HTTP asks nobody who they are", quote(text)),
             Some(format!("`127.0.0.1:{0}` or `[::1]:{0}`", addr.port())),
         )),

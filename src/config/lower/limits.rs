@@ -1,4 +1,4 @@
-//! How many sessions the descriptors of this machine can hold.
+//! How many sessions and flows the descriptors of this machine can hold.
 
 use std::num::NonZeroU32;
 
@@ -7,6 +7,10 @@ use crate::config::MAX_PROBES_IN_FLIGHT;
 
 /// A session is two sockets.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
+
+/// Flows of all UDP listeners that do not say: half a gibibyte at most of tables and kernel memory. Whoever needs more
+/// knows it, and says so.
+const MAX_DEFAULT_FLOWS: u64 = 1 << 18;
 
 /// A pipe has two ends.
 const DESCRIPTORS_PER_PIPE: u64 = 2;
@@ -26,12 +30,46 @@ pub(super) struct Budget {
     reserve: u64,
 }
 
+/// What the file asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Demand {
+    /// The process's bound on sessions, if there is one.
+    pub(super) sessions: Option<NonZeroU32>,
+    /// The largest bound of a TCP listener, of those that have one.
+    pub(super) sessions_of_a_listener: Option<NonZeroU32>,
+    /// Whether anybody has sessions.
+    pub(super) has_tcp: bool,
+    /// Flows of the UDP listeners that say how many, together.
+    pub(super) flows: u64,
+    /// UDP listeners that do not.
+    pub(super) flows_unsaid: u64,
+}
+
+/// What sessions, flows and pipes may have each; together they fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    /// Of the process.
+    pub(super) sessions: NonZeroU32,
+    /// Of each UDP listener that does not say.
+    pub(super) flows_each: NonZeroU32,
+    /// Of the splice tier.
+    pub(super) pipes: usize,
+}
+
+impl Demand {
+    /// Sessions that there must be room for, whatever the flows get.
+    pub(super) fn sessions_at_least(&self) -> u64 {
+        self.sessions.or(self.sessions_of_a_listener).map_or(1, |sessions| u64::from(sessions.get()))
+    }
+}
+
 impl Budget {
-    /// `binds` and `backends` are those of the whole configuration.
-    pub(super) fn new(machine: &Machine, workers: usize, binds: usize, backends: usize) -> Self {
+    /// `binds`, `backends` and `udp_listeners`, of which each has a flow at least, are those of the whole configuration.
+    pub(super) fn new(machine: &Machine, workers: usize, binds: usize, backends: usize, udp_listeners: usize) -> Self {
         let sockets = (workers as u64).saturating_mul(binds as u64);
         let probes = backends.min(MAX_PROBES_IN_FLIGHT) as u64;
-        Self { limit: machine.descriptor_limit, reserve: sockets.saturating_add(RESERVE + probes) }
+        let reserve = sockets.saturating_add(RESERVE + probes).saturating_add(udp_listeners as u64);
+        Self { limit: machine.descriptor_limit, reserve }
     }
 
     /// The descriptors that exist.
@@ -49,20 +87,38 @@ impl Budget {
         sessions.saturating_mul(DESCRIPTORS_PER_SESSION).saturating_add(self.reserve)
     }
 
-    /// Sessions of the process when the file does not say: fifteen in sixteen descriptors, the rest for pipes, and
-    /// never less than a listener was promised.
-    pub(super) fn default_sessions(&self, largest_listener: Option<NonZeroU32>) -> NonZeroU32 {
-        let share = u128::from(self.limit.saturating_sub(self.reserve)) * 15 / 32;
-        let promised = largest_listener.map_or(1, |listener| u64::from(listener.get()));
-        let promised = promised.min(self.sessions_at_most());
-        let sessions = u64::try_from(share).unwrap_or(u64::MAX).max(promised);
-        NonZeroU32::new(u32::try_from(sessions).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+    /// Flows that fit beside the sessions that there must be.
+    pub(super) fn flows_at_most(&self, demand: &Demand) -> u64 {
+        self.limit.saturating_sub(self.limit_for(demand.sessions_at_least()))
     }
 
-    /// Pipes that the descriptors left over by `sessions` allow.
-    pub(super) fn pipes(&self, sessions: NonZeroU32) -> usize {
-        let left = self.limit.saturating_sub(self.limit_for(u64::from(sessions.get())));
-        usize::try_from((left / DESCRIPTORS_PER_PIPE).min(MAX_PIPES)).unwrap_or(usize::MAX)
+    /// Shares the descriptors out. What the file says, it gets; half of the rest is for sessions and half for flows, if
+    /// somebody has each without saying how many; a sixteenth is left for pipes.
+    pub(super) fn share(&self, demand: &Demand) -> Shares {
+        let sessions = demand.sessions.unwrap_or_else(|| self.default_sessions(demand));
+        let after_sessions = self.limit.saturating_sub(self.limit_for(u64::from(sessions.get())));
+        let free = after_sessions.saturating_sub(demand.flows);
+        let flows = (free - free / 16).min(MAX_DEFAULT_FLOWS).checked_div(demand.flows_unsaid).unwrap_or(0);
+        let pipes = free.saturating_sub(flows * demand.flows_unsaid) / DESCRIPTORS_PER_PIPE;
+        Shares {
+            sessions,
+            flows_each: u32::try_from(flows).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+            pipes: usize::try_from(pipes.min(MAX_PIPES)).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Sessions of the process when the file does not say: fifteen in sixteen of the descriptors that are theirs, and never
+    /// less than a listener was promised.
+    fn default_sessions(&self, demand: &Demand) -> NonZeroU32 {
+        let free = u128::from(self.limit.saturating_sub(self.reserve).saturating_sub(demand.flows));
+        let share = match (demand.has_tcp, demand.flows_unsaid) {
+            (true, 0) => free * 15 / 32,
+            (true, _) => free * 15 / 64,
+            (false, _) => 0,
+        };
+        let promised = demand.sessions_at_least().min(self.sessions_at_most());
+        let sessions = u64::try_from(share).unwrap_or(u64::MAX).max(promised);
+        NonZeroU32::new(u32::try_from(sessions).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
     }
 }
 
@@ -71,37 +127,76 @@ mod tests {
     use super::*;
     use std::num::NonZeroUsize;
 
+    const TCP: Demand =
+        Demand { sessions: None, sessions_of_a_listener: None, has_tcp: true, flows: 0, flows_unsaid: 0 };
+
     fn budget(descriptor_limit: u64) -> Budget {
         let machine = Machine { descriptor_limit, cpus: NonZeroUsize::MIN };
-        Budget::new(&machine, 2, 3, 100)
+        Budget::new(&machine, 2, 3, 100, 0)
     }
 
     fn sessions(count: u32) -> NonZeroU32 {
         NonZeroU32::new(count).expect("not zero")
     }
 
+    /// Sessions, flows of each listener, pipes.
+    fn shares(budget: &Budget, demand: &Demand) -> (u32, u32, usize) {
+        let shares = budget.share(demand);
+        (shares.sessions.get(), shares.flows_each.get(), shares.pipes)
+    }
+
     #[test]
-    fn the_reserve_covers_sockets_and_probes() {
+    fn the_reserve_covers_sockets_probes_and_a_flow_each() {
         assert_eq!(budget(1024).reserve, 64 + 2 * 3 + 64);
+        let machine = Machine { descriptor_limit: 1024, cpus: NonZeroUsize::MIN };
+        assert_eq!(Budget::new(&machine, 2, 3, 100, 2).reserve, 64 + 2 * 3 + 64 + 2);
     }
 
     #[test]
     fn descriptors_are_shared_between_sessions_and_pipes() {
         let budget = budget(20_134);
-        let default = budget.default_sessions(None);
-        assert_eq!(default, sessions(9375));
-        assert_eq!(budget.pipes(default), 625);
-        assert_eq!(budget.default_sessions(Some(sessions(9_900))), sessions(9_900));
-        assert_eq!(budget.default_sessions(Some(sessions(1_000_000))), sessions(10_000));
-        assert_eq!(budget.pipes(sessions(10_000)), 0);
+        assert_eq!(shares(&budget, &TCP), (9_375, 1, 625));
+        assert_eq!(shares(&budget, &Demand { sessions_of_a_listener: Some(sessions(9_900)), ..TCP }), (9_900, 1, 100));
+        let too_many = Demand { sessions_of_a_listener: Some(sessions(1_000_000)), ..TCP };
+        assert_eq!(shares(&budget, &too_many), (10_000, 1, 0));
         assert_eq!(budget.limit_for(10_000), 20_134);
     }
 
     #[test]
+    fn flows_have_half_of_what_nobody_claimed_and_all_of_it_without_tcp() {
+        let budget = budget(20_134);
+        let both = Demand { flows_unsaid: 2, ..TCP };
+        assert_eq!(shares(&budget, &both), (4_687, 4_981, 332));
+        assert_eq!(shares(&budget, &Demand { has_tcp: false, ..both }), (1, 9_374, 625));
+        assert_eq!(shares(&budget, &Demand { flows: 4_000, flows_unsaid: 0, ..both }), (7_500, 1, 500));
+        assert_eq!(shares(&budget, &Demand { sessions: Some(sessions(9_000)), ..both }), (9_000, 937, 63));
+        let explicit = Demand { sessions: Some(sessions(9_000)), flows: 1_999, flows_unsaid: 1, ..TCP };
+        assert_eq!(shares(&budget, &explicit), (9_000, 1, 0));
+    }
+
+    #[test]
+    fn what_is_shared_out_always_fits() {
+        for limit in (0..3_000).chain([20_134, 1 << 20, u64::MAX]) {
+            for (has_tcp, flows_unsaid) in [(true, 0), (true, 1), (true, 3), (false, 1), (false, 3)] {
+                let listeners = usize::try_from(flows_unsaid).expect("3 at most");
+                let machine = Machine { descriptor_limit: limit, cpus: NonZeroUsize::MIN };
+                let budget = Budget::new(&machine, 1, 2, 1, listeners);
+                let (sessions, flows, pipes) = shares(&budget, &Demand { has_tcp, flows_unsaid, ..TCP });
+                let used = 2 * u64::from(sessions) + u64::from(flows) * flows_unsaid + 2 * pipes as u64;
+                // The flow that each listener has at least is in the reserve, too.
+                let fits = budget.reserve.saturating_add(used) <= limit.saturating_add(flows_unsaid);
+                assert!(
+                    fits || budget.sessions_at_most() == 0,
+                    "{limit}: {sessions} sessions, {flows} flows, {pipes} pipes"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn nothing_overflows_on_an_unlimited_machine() {
-        let budget = budget(u64::MAX);
-        assert_eq!(budget.default_sessions(None), NonZeroU32::MAX);
-        assert_eq!(budget.pipes(NonZeroU32::MAX), 1024);
+        let shares = shares(&budget(u64::MAX), &Demand { flows_unsaid: 1, ..TCP });
+        assert_eq!(shares, (u32::MAX, 1 << 18, 1024));
     }
 
     #[test]

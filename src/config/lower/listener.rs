@@ -7,19 +7,27 @@ use std::time::Duration;
 
 use super::Lowering;
 use super::address;
+use super::udp::is_udp;
 use crate::config::error::{Problem, did_you_mean, quote};
 use crate::config::file::{self, File};
 use crate::config::place::Place;
 use crate::config::read::At;
-use crate::config::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol};
+use crate::config::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol, Tcp};
 
 /// A year of silence: whoever wants more wants none, and a limit that never comes hides dead peers for ever.
-const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 const DEFAULT_HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
-const PROTOCOLS: &[(&str, Protocol)] = &[("tcp", Protocol::Tcp)];
+const PROTOCOLS: &[(&str, Transport)] = &[("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+
+/// The `protocol` key alone, without the keys that go with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    Udp,
+}
 
 /// Someone who binds an address.
 struct Claim {
@@ -52,6 +60,7 @@ impl Lowering<'_> {
             listeners.insert(ListenerName::from(&*name.value), self.listener(file, name, listener));
         }
         self.refuse_shared_addresses(file);
+        self.refuse_unix_backends(file);
         listeners
     }
 
@@ -60,21 +69,39 @@ impl Lowering<'_> {
         self.require(&listener.bind, name.place, &whose, "bind = [\"0.0.0.0:PORT\", \"[::]:PORT\"]");
         self.require(&listener.pool, name.place, &whose, "pool = \"NAME\", the NAME of a [pools.NAME]");
         let bind = listener.bind.given().map_or(&[][..], |bind| &bind.value.0);
+        let transport = self.given_choice(&listener.protocol, PROTOCOLS);
+        let bind = bind.iter().filter_map(|addr| self.understand(addr, address::bind));
+        let mut bind: Vec<BindAddr> = bind.collect();
+        let protocol = match transport.unwrap_or(Transport::Tcp) {
+            Transport::Tcp => {
+                // A protocol that was refused may have been meant to be UDP.
+                if transport.is_some() || listener.protocol.is_absent() {
+                    self.refuse_udp_keys(listener);
+                }
+                Protocol::Tcp(self.tcp(listener))
+            }
+            Transport::Udp => {
+                bind = bind.into_iter().map(over_udp).collect();
+                Protocol::Udp(self.udp(listener))
+            }
+        };
         Listener {
-            bind: bind.iter().filter_map(|addr| self.understand(addr, address::bind)).collect(),
-            protocol: self.choice(&listener.protocol, PROTOCOLS, Protocol::Tcp),
+            bind,
             pool: self.pool_reference(file, listener),
-            max_connections: self.count(&listener.max_connections, u32::MAX, NonZeroU32::MAX),
-            idle_timeout: self.duration(&listener.idle_timeout, LONGEST_SILENCE, DEFAULT_IDLE_TIMEOUT),
-            half_close_timeout: self.duration(
-                &listener.half_close_timeout,
-                LONGEST_SILENCE,
-                DEFAULT_HALF_CLOSE_TIMEOUT,
-            ),
+            protocol,
             access_log: match listener.access_log.given() {
                 Some(At { value: false, .. }) => AccessLog::Off,
                 _ => AccessLog::On,
             },
+        }
+    }
+
+    fn tcp(&mut self, listener: &file::Listener) -> Tcp {
+        let half_close = &listener.half_close_timeout;
+        Tcp {
+            max_connections: self.count(&listener.max_connections, u32::MAX, NonZeroU32::MAX),
+            idle_timeout: self.duration(&listener.idle_timeout, LONGEST_SILENCE, DEFAULT_IDLE_TIMEOUT),
+            half_close_timeout: self.duration(half_close, LONGEST_SILENCE, DEFAULT_HALF_CLOSE_TIMEOUT),
         }
     }
 
@@ -128,21 +155,31 @@ impl Lowering<'_> {
 
 /// The address that stands for all of the family at this port; its sockets take what is sent to `addr` as well.
 fn wildcard_over(addr: &BindAddr) -> Option<BindAddr> {
-    let BindAddr::Inet(addr) = addr else { return None };
+    let BindAddr::Tcp(addr) = addr else { return None };
     let all = match addr.ip() {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
     };
-    Some(BindAddr::Inet(SocketAddr::new(all, addr.port())))
+    Some(BindAddr::Tcp(SocketAddr::new(all, addr.port())))
 }
 
-/// All addresses that would be bound over TCP, the admin side's among them. Those that are none are reported elsewhere.
+/// What a UDP listener binds where a TCP listener would bind `addr`; a path stays one, and is reported.
+fn over_udp(addr: BindAddr) -> BindAddr {
+    match addr {
+        BindAddr::Tcp(addr) | BindAddr::Udp(addr) => BindAddr::Udp(addr),
+        BindAddr::Unix(path) => BindAddr::Unix(path),
+    }
+}
+
+/// All addresses that would be bound, the admin side's among them: TCP and UDP may have the same each. Those that are
+/// none are reported elsewhere.
 fn claims(file: &File) -> Vec<Claim> {
     let mut claims = Vec::new();
     for (name, listener) in file.listeners() {
         let owner = format!("listener {}", quote(&name.value));
         for text in listener.bind.given().into_iter().flat_map(|bind| &bind.value.0) {
             let addr = address::bind(&text.value).ok();
+            let addr = if is_udp(listener) { addr.map(over_udp) } else { addr };
             claims.extend(addr.map(|addr| Claim {
                 addr,
                 place: text.place,
@@ -155,7 +192,7 @@ fn claims(file: &File) -> Vec<Claim> {
         let socket = admin.value.socket.given();
         let http = admin.value.http.given();
         let socket = socket.map(|text| (text.place, address::unix_path(&text.value).map(BindAddr::Unix)));
-        let http = http.map(|text| (text.place, address::loopback(&text.value).map(BindAddr::Inet)));
+        let http = http.map(|text| (text.place, address::loopback(&text.value).map(BindAddr::Tcp)));
         for (place, addr) in socket.into_iter().chain(http) {
             claims.extend(addr.ok().map(|addr| Claim {
                 addr,

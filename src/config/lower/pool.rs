@@ -1,4 +1,4 @@
-//! Pools: policy, health check, and backends with an identity each.
+//! Pools: policy, and backends with an identity each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU16;
@@ -6,27 +6,20 @@ use std::time::Duration;
 
 use super::Lowering;
 use super::address;
-use super::value::Show;
 use crate::config::error::{Problem, quote};
 use crate::config::file::{self, Entry, File};
 use crate::config::place::Place;
 use crate::config::read::{At, Field};
-use crate::config::{
-    Backend, BackendAddr, BackendName, HashKey, Hashing, HealthCheck, OnDown, Policy, Pool, PoolName, Role,
-};
+use crate::config::{Backend, BackendAddr, BackendName, HashKey, Hashing, OnDown, Policy, Pool, PoolName, Role};
 
 /// The position of a backend is a `u16` wherever one is picked.
 const MAX_BACKENDS: usize = 65_535;
 
 /// The kernel itself gives a connection up after about two minutes (tcp(7), `tcp_syn_retries` 6); an hour is a slip.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(60 * 60);
+pub(super) const LONGEST_ATTEMPT: Duration = Duration::from_secs(60 * 60);
 
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_CONNECT_ATTEMPTS: NonZeroU16 = NonZeroU16::new(3).expect("3 is not 0");
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-const DEFAULT_RISE: NonZeroU16 = NonZeroU16::new(2).expect("2 is not 0");
-const DEFAULT_FALL: NonZeroU16 = NonZeroU16::new(3).expect("3 is not 0");
 const DEFAULT_WEIGHT: u16 = 1;
 const DEFAULT_POLICY: Policy = Policy::LeastConnections;
 
@@ -41,13 +34,6 @@ const POLICIES: &[(&str, Option<Policy>)] = &[
 ];
 const HASH_KEYS: &[(&str, HashKey)] = &[("source-ip", HashKey::SourceIp), ("source-ip-port", HashKey::SourceIpPort)];
 const ON_DOWN: &[(&str, OnDown)] = &[("keep", OnDown::Keep), ("close", OnDown::Close)];
-const PROBES: &[(&str, Probe)] = &[("tcp", Probe::Tcp)];
-
-/// The `type` key of a health check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Probe {
-    Tcp,
-}
 
 impl Lowering<'_> {
     pub(super) fn pools(&mut self, file: &File) -> BTreeMap<PoolName, Pool> {
@@ -67,7 +53,8 @@ impl Lowering<'_> {
             connect_timeout: self.duration(&pool.connect_timeout, LONGEST_ATTEMPT, DEFAULT_CONNECT_TIMEOUT),
             connect_attempts: self.count(&pool.connect_attempts, u16::MAX.into(), DEFAULT_CONNECT_ATTEMPTS),
             backends: self.backends(&whose, pool),
-            health_check: pool.health_check.given().map(|check| self.health_check(&check.value)),
+            health_check: self.health_check(pool),
+            passive_check: pool.passive_check.given().map(|check| self.passive_check(&check.value)),
             on_down: self.choice(&pool.on_down, ON_DOWN, OnDown::Keep),
         }
     }
@@ -149,24 +136,5 @@ impl Lowering<'_> {
             },
         };
         Some((identity.place, backend))
-    }
-
-    fn health_check(&mut self, check: &file::HealthCheck) -> HealthCheck {
-        let Probe::Tcp = self.choice(&check.kind, PROBES, Probe::Tcp);
-        let interval = self.duration(&check.interval, LONGEST_ATTEMPT, DEFAULT_INTERVAL);
-        let timeout = self.duration(&check.timeout, LONGEST_ATTEMPT, DEFAULT_TIMEOUT.min(interval));
-        if let Some(given) = check.timeout.given()
-            && timeout > interval
-        {
-            let message = format!("`timeout` is longer than `interval`, which is {}", Show(interval));
-            let help = "a probe must be over before the next one starts";
-            self.problems.report(Problem::new(given.place, message).help(help));
-        }
-        HealthCheck {
-            interval,
-            timeout,
-            rise: self.count(&check.rise, u16::MAX.into(), DEFAULT_RISE),
-            fall: self.count(&check.fall, u16::MAX.into(), DEFAULT_FALL),
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{
     AccessLog, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnDown, Policy, PoolName, Protocol,
-    Role,
+    Role, Tcp,
 };
 
 const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
@@ -195,7 +195,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "7:9 `/run/pg.sock` has no port -> a unix socket is written `unix:/run/pg.sock`",
     ),
     (r#"protocol = "tcp""#, r#"protocol = "tpc""#, "8:12 `protocol` cannot be `tpc` -> did you mean `tcp`?"),
-    (r#"protocol = "tcp""#, r#"protocol = "udp""#, "8:12 `protocol` cannot be `udp` -> `protocol` is `tcp`"),
     (r#"pool = "pg""#, r#"pool = "gp""#, "9:8 no pool is called `gp` -> did you mean `pg`?"),
     (r#"pool = "pg""#, r#"pool = "redis""#, "9:8 no pool is called `redis` -> the pools are `pg`"),
     (
@@ -310,7 +309,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("weight = 2", "weight = -1", "17:68 `weight` is out of range -> `weight` is a number from 0 to 65535"),
     ("weight = 2", "wieght = 2", "17:59 unknown key `wieght` -> did you mean `weight`?"),
     (r#""close""#, r#""drain""#, "18:11 `on_down` cannot be `drain` -> `on_down` is `keep` or `close`"),
-    (r#"type = "tcp""#, r#"type = "http""#, "20:8 `type` cannot be `http` -> `type` is `tcp`"),
+    (r#"type = "tcp""#, r#"type = "http""#, "20:8 `type` cannot be `http` -> `type` is `tcp` or `udp` or `dns`"),
     (
         r#"timeout = "1s""#,
         r#"timeout = "3s""#,
@@ -549,10 +548,12 @@ fn defaults() {
     assert_eq!(config.log, "info");
     assert_eq!(config.admin, Admin::default());
     let listener = &config.listeners[&ListenerName::from("a")];
-    assert_eq!(listener.protocol, Protocol::Tcp);
-    assert_eq!(listener.max_connections, config.max_connections);
-    assert_eq!(listener.idle_timeout, Duration::from_secs(3600));
-    assert_eq!(listener.half_close_timeout, Duration::from_secs(60));
+    let expected = Tcp {
+        max_connections: config.max_connections,
+        idle_timeout: Duration::from_secs(3600),
+        half_close_timeout: Duration::from_secs(60),
+    };
+    assert_eq!(listener.protocol, Protocol::Tcp(expected));
     assert_eq!(listener.access_log, AccessLog::On);
     let pool = &config.pools[&PoolName::from("p")];
     assert_eq!(pool.policy, Policy::LeastConnections);
@@ -569,7 +570,7 @@ fn defaults() {
 fn defaults_of_a_health_check() {
     let check = |text: &str| {
         let config = config(&format!("{SMALL}[pools.p.health_check]\n{text}\n"));
-        config.pools[&PoolName::from("p")].health_check.expect("is there")
+        config.pools[&PoolName::from("p")].health_check.clone().expect("is there")
     };
     let assumed = check("");
     assert_eq!((assumed.interval, assumed.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
@@ -583,7 +584,7 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.workers.get(), 2);
     assert_eq!(config.admin.http, Some("127.0.0.1:9600".parse().expect("is an address")));
     assert_eq!(config.admin.socket, Some("/run/evenkeel.sock".into()));
-    assert_eq!(config.listeners[&ListenerName::from("pg")].max_connections.get(), 100);
+    assert!(matches!(&config.listeners["pg"].protocol, Protocol::Tcp(tcp) if tcp.max_connections.get() == 100));
     let pool = &config.pools[&PoolName::from("pg")];
     assert_eq!(pool.policy, Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: Some(1.25) }));
     assert_eq!(pool.on_down, OnDown::Close);

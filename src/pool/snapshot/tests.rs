@@ -38,6 +38,7 @@ fn pool(policy: Policy, backends: Vec<BackendView>, previous: Option<&PoolView>)
         connect_attempts: NonZeroU16::MIN,
         backends: Vec::new(),
         health_check: None,
+        passive_check: None,
         on_down: OnDown::Keep,
     };
     PoolView::build("pool".into(), Arc::new(config), backends, previous)

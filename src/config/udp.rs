@@ -1,0 +1,54 @@
+//! The settings of a UDP listener.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// What flows of a UDP listener may do, and what becomes of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Udp {
+    /// A flow without a datagram either way for this long ends.
+    pub flow_idle_timeout: Duration,
+    /// Datagrams of the client after which a flow ends, once the backend has answered as `responses` says.
+    pub requests: Quota,
+    /// Datagrams of the backend after which a flow ends.
+    pub responses: Quota,
+    /// How often a backend is picked.
+    pub assignment: Assignment,
+    /// Flows of this listener, all workers together; each is a socket towards its backend.
+    pub max_flows: NonZeroU32,
+    /// Flows of one client address; absent: as many as there is room for.
+    pub max_flows_per_source: Option<NonZeroU32>,
+    /// What becomes of the flows of a backend that goes down.
+    pub on_backend_down: OnBackendDown,
+    /// Bytes that the kernel is asked to queue for each socket of the listener; it may grant less.
+    pub receive_buffer: NonZeroU32,
+}
+
+/// How many datagrams one way belong to a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    /// As many as come.
+    Unlimited,
+    /// After this many the flow ends.
+    Exactly(NonZeroU32),
+}
+
+/// How often a backend is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignment {
+    /// Once a flow: what a client sends from one port stays on one backend.
+    PerFlow,
+    /// For every datagram anew: for protocols in which each stands for itself, such as DNS.
+    PerPacket,
+}
+
+/// What becomes of the flows of a backend that goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnBackendDown {
+    /// A flow gets another backend at its next datagram.
+    Move,
+    /// A flow stays with the backend it has.
+    Stick,
+    /// A flow stays as long as the backend answers it, and moves once it does not.
+    LameDuck,
+}

@@ -1,0 +1,184 @@
+//! Judging a backend by what becomes of the datagrams of clients: pure, the counters and the clock are elsewhere.
+//!
+//! Silence alone proves little: a name server does not answer what it does not understand, and anybody can send it that
+//! from as many addresses as he likes. So a single reply to anybody clears a backend of all silence before it; only one
+//! that is silent to everybody, or whose machine refuses datagrams, fails.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::config::PassiveCheck;
+
+/// What the data plane has counted of a backend so far, all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Flows that came to have `unanswered` datagrams in a row without a reply.
+    pub unanswered: u64,
+    /// Datagrams that came back as ICMP errors.
+    pub refused: u64,
+    /// Datagrams that the backend sent.
+    pub replies: u64,
+}
+
+/// The evidence against one backend.
+#[derive(Debug)]
+pub struct Passive {
+    last: Counted,
+    /// When how many flows were found to be unanswered or refused; none older than the window.
+    strikes: VecDeque<(Instant, u64)>,
+}
+
+impl Passive {
+    /// No evidence yet; what was `counted` before is none.
+    pub fn new(counted: Counted) -> Self {
+        Self { last: counted, strikes: VecDeque::new() }
+    }
+
+    /// Takes what is counted at `now` into account: whether the backend has failed, which clears the evidence.
+    ///
+    /// Called at least a few times in each window, or what happens in one is not told from what happens in two.
+    pub fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
+        let since = |read: fn(&Counted) -> u64| read(&counted).saturating_sub(read(&self.last));
+        let (refused, replies) = (since(|it| it.refused), since(|it| it.replies));
+        let unanswered = if replies > 0 { 0 } else { since(|it| it.unanswered) };
+        self.last = counted;
+        if replies > 0 {
+            self.strikes.clear();
+        }
+        if unanswered + refused > 0 {
+            self.strikes.push_back((now, unanswered + refused));
+        }
+        while self.strikes.front().is_some_and(|(at, _)| now.duration_since(*at) > check.window) {
+            self.strikes.pop_front();
+        }
+        let has_failed = self.strikes.iter().map(|(_, flows)| flows).sum::<u64>() >= u64::from(check.flows.get());
+        if has_failed {
+            self.strikes.clear();
+        }
+        has_failed
+    }
+
+    /// How often [`Passive::observe`] is to be called.
+    pub fn observe_every(check: &PassiveCheck) -> Duration {
+        // A tenth of the window tells well enough; clients notice a second, and nobody a hundredth of one.
+        (check.window / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+/// How often a backend was ejected lately, and so for how long it is next.
+///
+/// ```text
+/// in the pool --failed--> ejected, `eject_for` x times --over--> in the pool
+/// ```
+///
+/// A backend that has been in the pool for as long as the longest ejection starts anew.
+#[derive(Debug, Default)]
+pub struct Ejections {
+    times: u32,
+    over_at: Option<Instant>,
+}
+
+impl Ejections {
+    /// Ejects at `now`; for how long, before [`jittered`](super::health::jittered).
+    pub fn eject(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
+        let has_behaved = self.over_at.is_some_and(|over| now.duration_since(over) >= check.eject_for_at_most);
+        self.times = if has_behaved { 1 } else { self.times.saturating_add(1) };
+        let span = check.eject_for.saturating_mul(self.times).min(check.eject_for_at_most);
+        self.over_at = now.checked_add(span);
+        span
+    }
+}
+
+/// Whether one more of `backends` may be ejected when `ejected` of them are out.
+pub fn has_room(ejected: usize, backends: usize, check: &PassiveCheck) -> bool {
+    (ejected + 1) as f64 <= backends as f64 * check.max_ejected
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    const CHECK: PassiveCheck = PassiveCheck {
+        unanswered: NonZeroU32::new(5).expect("5 is not 0"),
+        flows: NonZeroU32::new(3).expect("3 is not 0"),
+        window: Duration::from_secs(10),
+        eject_for: Duration::from_secs(10),
+        eject_for_at_most: Duration::from_secs(60),
+        max_ejected: 0.5,
+    };
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    /// Whether the backend has failed after each of `steps`: seconds since the start, and what is counted by then.
+    fn failures(steps: &[(u64, u64, u64, u64)]) -> Vec<bool> {
+        let start = Instant::now();
+        let mut passive = Passive::new(Counted::default());
+        let observe = |&(at, unanswered, refused, replies): &(u64, u64, u64, u64)| {
+            passive.observe(Counted { unanswered, refused, replies }, start + seconds(at), &CHECK)
+        };
+        steps.iter().map(observe).collect()
+    }
+
+    #[test]
+    fn enough_silent_flows_within_the_window_are_a_failure() {
+        assert_eq!(failures(&[(1, 2, 0, 0), (5, 2, 0, 0), (9, 3, 0, 0)]), [false, false, true]);
+        assert_eq!(failures(&[(1, 3, 0, 0)]), [true]);
+    }
+
+    #[test]
+    fn silence_from_before_the_window_is_forgotten() {
+        assert_eq!(failures(&[(1, 2, 0, 0), (12, 3, 0, 0), (13, 5, 0, 0)]), [false, false, true]);
+    }
+
+    #[test]
+    fn one_reply_clears_all_silence() {
+        assert_eq!(
+            failures(&[(1, 2, 0, 0), (2, 99, 0, 1), (3, 101, 0, 1), (4, 102, 0, 1)]),
+            [false, false, false, true]
+        );
+    }
+
+    #[test]
+    fn refusals_count_like_silent_flows_and_besides_replies() {
+        assert_eq!(failures(&[(1, 1, 2, 0)]), [true]);
+        assert_eq!(failures(&[(1, 0, 3, 7)]), [true]);
+        assert_eq!(failures(&[(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 3, 1)]), [false, false, false]);
+    }
+
+    #[test]
+    fn a_failure_takes_new_evidence_to_be_repeated() {
+        assert_eq!(failures(&[(1, 3, 0, 0), (2, 3, 0, 0), (3, 6, 0, 0)]), [true, false, true]);
+    }
+
+    #[test]
+    fn what_was_counted_before_is_no_evidence() {
+        let counted = Counted { unanswered: 99, refused: 99, replies: 0 };
+        assert!(!Passive::new(counted).observe(counted, Instant::now(), &CHECK));
+    }
+
+    #[test]
+    fn ejections_grow_up_to_the_cap_and_start_anew_after_good_behaviour() {
+        let mut now = Instant::now();
+        let mut ejections = Ejections::default();
+        let mut spans = Vec::new();
+        for behaved in [0, 1, 1, 1, 1, 1, 1, 60, 1] {
+            now += seconds(behaved);
+            let span = ejections.eject(now, &CHECK);
+            now += span;
+            spans.push(span.as_secs());
+        }
+        assert_eq!(spans, [10, 20, 30, 40, 50, 60, 60, 10, 20]);
+    }
+
+    #[test]
+    fn never_more_than_a_share_of_the_pool_is_out() {
+        let room = |backends| (0..9).take_while(|ejected| has_room(*ejected, backends, &CHECK)).count();
+        assert_eq!([1, 2, 3, 4, 5].map(room), [0, 1, 1, 2, 2]);
+        assert!(has_room(0, 1, &PassiveCheck { max_ejected: 1.0, ..CHECK }));
+        assert!(!has_room(0, 100, &PassiveCheck { max_ejected: 0.0, ..CHECK }));
+    }
+}
