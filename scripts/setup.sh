@@ -32,6 +32,10 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql
 need redis-server redis-server
 need redis-benchmark redis-tools
 need promtool prometheus
+need knotd knot
+need kdig knot-dnsutils
+need dnsperf dnsperf
+need iperf3 iperf3
 need ip iproute2
 need unshare util-linux
 if [[ $bench == yes ]]; then

@@ -161,6 +161,7 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
         workers: NonZeroUsize::new(WORKERS).expect("not 0"),
         max_connections: NonZeroU32::MIN,
         busy_poll: None,
+        default_max_flows: NonZeroU32::MIN,
         max_pipes: 0,
         shutdown_timeout: Duration::ZERO,
         log: "info".to_owned(),
@@ -171,9 +172,9 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
     Snapshot {
         generation,
         config: Arc::new(config),
-        listeners: BTreeMap::new(),
         pools: pools.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
         binds: Default::default(),
+        udp_binds: Default::default(),
     }
 }
 
@@ -184,6 +185,7 @@ fn pool(name: &str, backends: &[&Arc<BackendState>]) -> PoolView {
         connect_attempts: NonZeroU16::MIN,
         backends: Vec::new(),
         health_check: None,
+        passive_check: None,
         on_down: OnDown::Keep,
     };
     let view = |state: &&Arc<BackendState>| BackendView {

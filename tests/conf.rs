@@ -19,7 +19,7 @@ fn examples() -> Vec<PathBuf> {
 #[test]
 fn every_example_is_valid() {
     let examples = examples();
-    for name in ["postgres.toml", "redis.toml", "tcp.toml"] {
+    for name in ["dns.toml", "postgres.toml", "redis.toml", "tcp.toml", "wireguard.toml"] {
         assert!(examples.iter().any(|path| path.ends_with(name)), "{name} is missing");
     }
     for path in examples {

@@ -3,7 +3,7 @@
 //!
 //! [`balancer`] runs the binary and reloads it; [`metrics`], [`log`] and [`process`] look at it from outside, as an
 //! operator would. [`backend`] and [`blackhole`] stand behind it, [`socket`] and [`payload`] in front of it, and
-//! [`postgres`] and [`redis`] are what it is made for. Everything waits through [`wait`].
+//! [`postgres`], [`redis`] and [`knot`] are what it is made for. Everything waits through [`wait`].
 
 #![allow(dead_code, unreachable_pub, reason = "every test binary compiles the whole harness and uses a part of it")]
 
@@ -11,6 +11,7 @@ pub mod backend;
 pub mod balancer;
 pub mod blackhole;
 pub mod config;
+pub mod knot;
 pub mod log;
 pub mod metrics;
 pub mod payload;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{
-    AccessLog, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnDown, Policy, PoolName, Protocol,
-    Role, Tcp,
+    AccessLog, Assignment, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnBackendDown, OnDown,
+    Policy, PoolName, Probe, Protocol, Quota, Role, Tcp, UdpProbe,
 };
 
 const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
@@ -373,9 +373,191 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// A sound file with a UDP listener, for [`REFUSED_OVER_UDP`].
+const DNS: &str = r#"[listeners.dns]
+bind = ["127.0.0.1:53"]
+protocol = "udp"
+pool = "dns"
+requests = 1
+max_flows = 1000
+receive_buffer = "4MiB"
+[listeners.dns-tcp]
+bind = ["127.0.0.1:53"]
+pool = "dns"
+max_connections = 100
+[pools.dns]
+backends = ["10.0.0.1:53", "10.0.0.2:53"]
+[pools.dns.health_check]
+type = "dns"
+query = "example.com"
+record = "SOA"
+rcode = "NOERROR"
+port = 53
+[pools.dns.passive_check]
+unanswered = 5
+eject_for = "10s"
+max_ejected = 0.5
+"#;
+
+/// As [`REFUSED`], for [`DNS`].
+const REFUSED_OVER_UDP: &[(&str, &str, &str)] = &[
+    (
+        "requests = 1",
+        r#"idle_timeout = "1s""#,
+        "5:16 `idle_timeout` is for TCP -> `flow_idle_timeout` is the key of a UDP listener",
+    ),
+    (
+        "requests = 1",
+        r#"half_close_timeout = "1s""#,
+        "5:22 `half_close_timeout` is for TCP -> leave it out: a flow has no halves to close",
+    ),
+    ("requests = 1", "max_connections = 9", "5:19 `max_connections` is for TCP -> `max_flows` bounds a UDP listener"),
+    (
+        "requests = 1",
+        "requests = 0",
+        r#"5:12 `requests` is out of range -> `requests` is a number from 1 to 4294967295, or "unlimited""#,
+    ),
+    ("requests = 1", r#"requests = "all""#, r#"5:12 `requests` must be an integer or "unlimited", not a string"#),
+    (
+        "requests = 1",
+        r#"on_backend_down = "close""#,
+        "5:19 `on_backend_down` cannot be `close` -> `on_backend_down` is `move` or `stick` or `lame-duck`",
+    ),
+    (
+        "requests = 1",
+        "max_flows_per_source = 0",
+        "5:24 `max_flows_per_source` is out of range -> `max_flows_per_source` is a number from 1 to 4294967295",
+    ),
+    (
+        "max_flows = 1000",
+        "max_flows = 20_000",
+        "6:13 20000 flows beside 100 sessions need 20275 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20275`, or LimitNOFILE=20275 in the systemd unit, or at most 19725 here",
+    ),
+    (
+        "4MiB",
+        "4MB",
+        r#"7:18 `receive_buffer` is not a size: `4MB` -> a size is a string with a unit: "64KiB", "4MiB", "1GiB""#,
+    ),
+    ("4MiB", "1KiB", "7:18 `receive_buffer` is out of range -> `receive_buffer` is a size from 64KiB to 1GiB"),
+    (
+        "max_connections = 100",
+        "max_flows = 100",
+        "11:13 `max_flows` is for UDP -> `max_connections` bounds a TCP listener",
+    ),
+    (
+        "max_connections = 100",
+        r#"flow_idle_timeout = "1s""#,
+        "11:21 `flow_idle_timeout` is for UDP -> `idle_timeout` is the key of a TCP listener",
+    ),
+    (
+        "max_connections = 100",
+        "per_packet = true",
+        r#"11:14 `per_packet` is for UDP -> leave it out, or set protocol = "udp""#,
+    ),
+    (
+        "max_connections = 100",
+        r#"on_backend_down = "move""#,
+        "11:19 `on_backend_down` is for UDP -> what becomes of TCP sessions is said by `on_down` of the pool",
+    ),
+    (
+        "protocol = \"udp\"\npool = \"dns\"",
+        "protocol = \"udp\"\npool = \"dsn\"",
+        "4:8 no pool is called `dsn` -> did you mean `dns`?",
+    ),
+    (r#""SOA""#, r#""SAO""#, "17:10 `record` cannot be `SAO` -> did you mean `SOA`?"),
+    (r#""NOERROR""#, r#""NOEROR""#, "18:9 `rcode` cannot be `NOEROR` -> did you mean `NOERROR`?"),
+    (
+        r#""example.com""#,
+        r#""example..com""#,
+        "16:9 `example..com` is not a domain name -> labels of up to 63 ASCII letters, digits, `-` and `_`, with dots between them",
+    ),
+    (
+        "query = \"example.com\"\n",
+        "",
+        r#"14:12 a health check of type `dns` has no `query` -> add a name that every backend can answer: query = "example.com""#,
+    ),
+    ("port = 53", "port = 0", "19:8 `port` is out of range -> `port` is a number from 1 to 65535"),
+    ("port = 53", r#"send = "x""#, r#"19:8 `send` is for a health check of type `udp` -> set type = "udp""#),
+    (
+        "max_ejected = 0.5",
+        "max_ejected = 1.5",
+        "23:15 `max_ejected` is out of range -> `max_ejected` is a share from 0 to 1: 0.5 is half of the pool",
+    ),
+    (
+        "max_ejected = 0.5",
+        r#"eject_for_at_most = "5s""#,
+        "23:21 `eject_for_at_most` is shorter than `eject_for`, which is 10s",
+    ),
+];
+
 #[test]
-fn the_sound_file_is_sound() {
+fn the_sound_files_are_sound() {
     config(SOUND);
+    config(DNS);
+}
+
+#[test]
+fn every_mistake_with_udp_is_told() {
+    let mut wrong = Vec::new();
+    for (old, new, expected) in REFUSED_OVER_UDP {
+        assert_eq!(DNS.matches(old).count(), 1, "{old}");
+        let told = brief(&errors(&DNS.replace(old, new)));
+        if told != *expected {
+            wrong.push(format!("    ({old:?}, {new:?}, {told:?}),"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn udp_and_paths_do_not_go_together() {
+    let told = brief(&errors(&DNS.replace("protocol = \"udp\"", "protocol = \"udp\" #").replacen(
+        "127.0.0.1:53",
+        "unix:/run/x",
+        1,
+    )));
+    assert_eq!(told, "2:9 a UDP listener binds an IP address, and `unix:/run/x` is a path");
+    let told = brief(&errors(&DNS.replace("10.0.0.2:53", "unix:/run/y").replace("type = \"dns\"", "type = \"tcp\" #")));
+    assert!(told.contains("UDP does not reach `unix:/run/y`, and listener `dns` is UDP"), "{told}");
+    assert!(told.contains("`unix:/run/y` cannot be probed: it has no port"), "{told}");
+}
+
+#[test]
+fn an_address_is_bound_once_over_each_protocol() {
+    config(DNS);
+    let told = brief(&errors(&DNS.replace("max_connections = 100", "protocol = \"udp\"")));
+    assert_eq!(told, "9:9 listener `dns` and listener `dns-tcp` both bind 127.0.0.1:53");
+}
+
+#[test]
+fn defaults_of_udp() {
+    let text =
+        "listeners.a = { bind = ['127.0.0.1:1'], pool = 'p', protocol = 'udp' }\npools.p.backends = ['127.0.0.1:2']\n";
+    let config = config(text);
+    let Protocol::Udp(udp) = &config.listeners["a"].protocol else { panic!("{config:?}") };
+    assert_eq!(udp.flow_idle_timeout, Duration::from_secs(60));
+    assert_eq!((udp.requests, udp.responses), (Quota::Unlimited, Quota::Unlimited));
+    assert_eq!((udp.assignment, udp.on_backend_down), (Assignment::PerFlow, OnBackendDown::Move));
+    assert_eq!((udp.max_flows_per_source, udp.receive_buffer.get()), (None, 1 << 20));
+    assert_eq!(udp.max_flows, config.default_max_flows);
+    assert!((10_000..20_000).contains(&udp.max_flows.get()), "{}", udp.max_flows);
+}
+
+#[test]
+fn probes_send_text_or_bytes() {
+    let probe = |keys: &str| {
+        let check = format!("{SMALL}[pools.p.health_check]\ntype = \"udp\"\n{keys}\n");
+        config(&check).pools[&PoolName::from("p")].health_check.clone().expect("is there").probe
+    };
+    let expected = |send: &[u8], expect: &[u8]| Probe::Udp(UdpProbe { send: send.into(), expect: expect.into() });
+    assert_eq!(probe("send = \"ping\"\nexpect = \"pong\""), expected(b"ping", b"pong"));
+    assert_eq!(probe("send_hex = \"00 fF\"\nexpect_hex = \"7f\""), expected(b"\x00\xff", b"\x7f"));
+    assert_eq!(probe("send = \"\""), expected(b"", b""));
+    let refused = |keys: &str| brief(&errors(&format!("{SMALL}[pools.p.health_check]\ntype = \"udp\"\n{keys}\n")));
+    assert!(refused("").contains("has no `send`"));
+    assert!(refused("send = \"a\"\nsend_hex = \"00\"").contains("two ways to say the same"));
+    assert!(refused("send_hex = \"0\"").contains("`0` is not hex"));
+    assert!(refused("send_hex = \"zz\"").contains("`zz` is not hex"));
 }
 
 #[test]
