@@ -113,9 +113,11 @@ fn listeners(config: &Config) -> BTreeMap<ListenerName, Listener> {
         let mut own = listener.clone();
         match &mut own.protocol {
             Protocol::Tcp(tcp) if tcp.max_connections == config.max_connections => {
-                tcp.max_connections = NonZeroU32::MAX
+                tcp.max_connections = NonZeroU32::MAX;
             }
-            Protocol::Udp(udp) if udp.max_flows == config.default_max_flows => udp.max_flows = NonZeroU32::MAX,
+            Protocol::Udp(udp) if udp.max_flows == config.default_max_flows => {
+                udp.max_flows = NonZeroU32::MAX;
+            }
             Protocol::Tcp(_) | Protocol::Udp(_) => {}
         }
         own
