@@ -180,7 +180,7 @@ fn at_home(text: &str, directory: &Path) -> String {
     let admin = config.admin.http.map(BindAddr::Tcp).into_iter();
     let admin = admin.chain(config.admin.socket.clone().map(BindAddr::Unix));
     let text = binds.chain(admin).fold(text.to_owned(), |text, bind| match bind {
-        BindAddr::Tcp(addr) => {
+        BindAddr::Tcp(addr) | BindAddr::Udp(addr) => {
             let mut moved = addr;
             moved.set_port(free_port());
             text.replace(&format!("\"{addr}\""), &format!("\"{moved}\""))

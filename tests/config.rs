@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use evenkeel::config::diff::Diff;
-use evenkeel::config::{Config, Machine};
+use evenkeel::config::{Config, Machine, Protocol};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -38,17 +38,21 @@ fn parse(text: &str) -> Option<Config> {
 /// What the types of a [`Config`] promise in words.
 fn assert_whole(config: &Config) {
     assert!(!config.listeners.is_empty());
+    let mut flows = 0;
     for listener in config.listeners.values() {
         assert!(!listener.bind.is_empty());
         assert!(config.pools.contains_key(&listener.pool));
-        assert!(listener.max_connections <= config.max_connections);
+        match &listener.protocol {
+            Protocol::Tcp(tcp) => assert!(tcp.max_connections <= config.max_connections),
+            Protocol::Udp(udp) => flows += u64::from(udp.max_flows.get()),
+        }
     }
     for pool in config.pools.values() {
         assert!(!pool.backends.is_empty());
     }
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log);
     assert!(filter.is_ok(), "{:?}: {filter:?}", config.log);
-    let descriptors = 2 * u64::from(config.max_connections.get()) + 2 * config.max_pipes as u64;
+    let descriptors = 2 * u64::from(config.max_connections.get()) + flows + 2 * config.max_pipes as u64;
     assert!(descriptors < MACHINE.descriptor_limit);
 }
 
@@ -157,6 +161,7 @@ fn structured() -> impl Strategy<Value = String> {
         "[listeners.\"\"]",
         "[pools.a]",
         "[pools.a.health_check]",
+        "[pools.a.passive_check]",
         "[[pools.a.backends]]",
         "[[pools.b.backends]]",
         "[pools]",
@@ -192,6 +197,17 @@ fn structured() -> impl Strategy<Value = String> {
         "timeout",
         "rise",
         "fall",
+        "flow_idle_timeout",
+        "requests",
+        "per_packet",
+        "max_flows",
+        "receive_buffer",
+        "send",
+        "expect_hex",
+        "query",
+        "record",
+        "port",
+        "max_ejected",
         "address",
         "name",
         "weight",
