@@ -4,9 +4,11 @@
 //! It is also the only place where unsafe code may ever stand.
 
 pub mod clock;
+pub mod interest;
 pub mod log_limit;
 pub mod machine;
 pub mod pipe;
 pub mod readiness;
 pub mod socket;
 pub mod tcp_info;
+pub mod udp;

@@ -1,0 +1,176 @@
+//! Watching thousands of sockets through one registration with the runtime.
+//!
+//! A registration of its own costs each socket an allocation in the runtime and a wake-up of a task. Here the sockets are
+//! in an epoll instance that is itself a descriptor, readable while any of them is ready. The runtime watches that one,
+//! and the sockets are told apart by numbers.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::readiness;
+
+/// Sockets that are watched for something to receive, or for an error.
+///
+/// A socket is reported once for each arrival (edge-triggered): whoever is told about it receives until nothing is left,
+/// or remembers to. Closing a socket ends its watch.
+pub struct Watch {
+    epoll: AsyncFd<OwnedFd>,
+    events: Vec<epoll::Event>,
+}
+
+impl Watch {
+    /// A watch over nothing yet, which reports at most `batch` sockets at a time; the current runtime wakes it.
+    ///
+    /// # Errors
+    /// No descriptors left, or no room for another watch.
+    pub fn new(batch: usize) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let events = Vec::with_capacity(batch.max(1));
+        Ok(Self { epoll: readiness::watch(epoll, Interest::READABLE)?, events })
+    }
+
+    /// Watches a socket and reports it by this number. What has arrived already is reported too.
+    ///
+    /// # Errors
+    /// The kernel has no room for another watch (fs.epoll.max_user_watches).
+    pub fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        let interest = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), interest)?)
+    }
+
+    /// Ends the watch of a socket that stays open. It may still be among those just reported.
+    ///
+    /// # Errors
+    /// It is not watched.
+    pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, socket)?)
+    }
+
+    /// Waits until sockets are ready; returns the numbers of at least one and at most a batch of them. Nothing is lost if
+    /// the wait is given up.
+    ///
+    /// # Errors
+    /// The runtime is shutting down.
+    pub async fn ready(&mut self) -> io::Result<impl ExactSizeIterator<Item = u64> + use<'_>> {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.events.clear();
+        while self.events.is_empty() {
+            let mut guard = self.epoll.readable().await?;
+            epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&NOW))?;
+            // The runtime is told of arrivals from now on; a full batch may have left some behind.
+            if self.events.len() < self.events.capacity() {
+                guard.clear_ready();
+            }
+        }
+        Ok(self.events.iter().map(|event| event.data.u64()))
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Watch").field("epoll", &self.epoll).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Generous: what is waited for has happened already, or happens in another task.
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn socket() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        socket.set_nonblocking(true).expect("nonblocking");
+        socket
+    }
+
+    fn drain(socket: &UdpSocket) -> usize {
+        std::iter::from_fn(|| socket.recv(&mut [0; 16]).ok()).count()
+    }
+
+    async fn ready(watch: &mut Watch) -> Vec<u64> {
+        let ready = tokio::time::timeout(LIMIT, watch.ready()).await.expect("somebody is ready");
+        ready.expect("wait").collect()
+    }
+
+    #[tokio::test]
+    async fn every_socket_is_reported_although_a_batch_is_small() {
+        let mut watch = Watch::new(7).expect("watch");
+        let sockets: Vec<_> = (0..100).map(|_| socket()).collect();
+        for (token, socket) in (0..).zip(&sockets) {
+            watch.add(socket, token).expect("add");
+        }
+        let sender = socket();
+        for round in 0..50 {
+            for socket in &sockets {
+                sender.send_to(b"x", socket.local_addr().expect("addr")).expect("send");
+            }
+            let mut reported = HashSet::new();
+            while reported.len() < sockets.len() {
+                let tokens = ready(&mut watch).await;
+                assert!((1..=7).contains(&tokens.len()));
+                for token in tokens {
+                    let socket = &sockets[usize::try_from(token).expect("a small number")];
+                    assert_eq!(drain(socket), 1, "socket {token} in round {round}");
+                    assert!(reported.insert(token), "socket {token} twice in round {round}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_drained_is_reported_with_the_next_arrival() {
+        let mut watch = Watch::new(8).expect("watch");
+        let (receiver, sender) = (socket(), socket());
+        let addr = receiver.local_addr().expect("addr");
+        sender.send_to(b"before the watch", addr).expect("send");
+        watch.add(&receiver, u64::MAX).expect("add");
+        assert_eq!(ready(&mut watch).await, [u64::MAX]);
+        let (later, tokens) = tokio::join!(
+            async {
+                tokio::task::yield_now().await;
+                sender.send_to(b"later", addr)
+            },
+            ready(&mut watch),
+        );
+        later.expect("send");
+        assert_eq!(tokens, [u64::MAX]);
+        assert_eq!(drain(&receiver), 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_hears_of_a_socket_that_was_removed_or_closed() {
+        let mut watch = Watch::new(8).expect("watch");
+        let (removed, closed, kept, sender) = (socket(), socket(), socket(), socket());
+        for (token, socket) in [&removed, &closed, &kept].into_iter().enumerate() {
+            watch.add(socket, token as u64).expect("add");
+            sender.send_to(b"x", socket.local_addr().expect("addr")).expect("send");
+        }
+        watch.remove(&removed).expect("remove");
+        drop(closed);
+        assert_eq!(ready(&mut watch).await, [2]);
+    }
+
+    #[tokio::test]
+    async fn an_error_is_reported_too() {
+        let mut watch = Watch::new(8).expect("watch");
+        let nobody = socket().local_addr().expect("addr");
+        let client = socket();
+        client.connect(nobody).expect("connect");
+        watch.add(&client, 5).expect("add");
+        client.send(b"x").expect("send");
+        assert_eq!(ready(&mut watch).await, [5]);
+        assert_eq!(client.recv(&mut [0; 1]).expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
