@@ -59,6 +59,7 @@ pub mod metrics;
 pub mod pool;
 pub mod sys;
 pub mod tcp;
+pub mod udp;
 pub mod worker;
 
 /// The version and the commit it was built from, as `--version` and `build_info` show them.
