@@ -39,6 +39,11 @@ impl Latency {
         self.observe(waited, now_ms);
     }
 
+    /// Somebody who asked gave up, and it says nothing of the backend.
+    pub fn give_up(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Adds a sample.
     pub fn observe(&self, sample: Duration, now_ms: u64) {
         let sample = sample.div_duration_f32(Duration::from_micros(1)).max(f32::MIN_POSITIVE);
