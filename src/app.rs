@@ -15,6 +15,7 @@ use crate::control::phase::Phase;
 use crate::control::{Control, EVENT_QUEUE, Event, OnReload, Parts, Source, reload, signals};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
+use crate::sys::udp::Capabilities;
 use crate::{sys, worker};
 
 /// A running balancer.
@@ -64,6 +65,15 @@ pub fn machine() -> Machine {
     Machine { descriptor_limit: sys::machine::descriptor_limit(), cpus: sys::machine::cpus() }
 }
 
+/// What the kernel can do with datagrams; what it lacks is said once.
+fn capabilities() -> Capabilities {
+    let capabilities = Capabilities::probe().unwrap_or(Capabilities::NONE);
+    for (name, error) in capabilities.missing() {
+        tracing::info!(name, %error, "the kernel lacks this; datagrams take more system calls without it");
+    }
+    capabilities
+}
+
 impl App {
     /// Starts serving `config`; returns once clients are accepted and signals are handled.
     ///
@@ -79,6 +89,7 @@ impl App {
         sys::machine::raise_descriptor_limit()?;
         let workers = config.workers.get();
         let registry = Arc::new(Registry::new(workers));
+        let capabilities = capabilities();
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty(&config)));
         let (phase, watched) = watch::channel(Phase::Starting);
         let (events, queue) = mpsc::channel(EVENT_QUEUE);
@@ -89,7 +100,8 @@ impl App {
             registry: Arc::clone(&registry),
             snapshot: Arc::clone(&snapshot),
             phase,
-            workers: worker::spawn(workers, &registry, &snapshot)?,
+            workers: worker::spawn(workers, &registry, &snapshot, capabilities)?,
+            capabilities,
             events: (events.clone(), queue),
         };
         let observed = Arc::new(Observed {

@@ -175,6 +175,7 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
         pools: pools.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
         binds: Default::default(),
         udp_binds: Default::default(),
+        udp_addrs: Vec::new(),
     }
 }
 

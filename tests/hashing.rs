@@ -10,8 +10,8 @@ use evenkeel::config::{HashKey, Hashing, Policy};
 use evenkeel::hash::hash;
 use evenkeel::pool::backend::{BackendKey, BackendState};
 use evenkeel::pool::health::Status;
+use evenkeel::pool::key;
 use evenkeel::sys::socket::ClientAddr;
-use evenkeel::tcp::key;
 
 /// Set in the second process, which then prints its picks.
 const PRINT: &str = "EVENKEEL_TEST_PRINT_PICKS";

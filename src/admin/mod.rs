@@ -193,6 +193,7 @@ mod tests {
             pools: Default::default(),
             binds: Default::default(),
             udp_binds: Default::default(),
+            udp_addrs: Vec::new(),
         };
         Observed {
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{BindAddr, Config, Listener, ListenerName, Protocol};
 use crate::pool::snapshot::{BindId, ListenerView, UdpListenerView};
-use crate::sys::socket::{self, Transport};
+use crate::sys::{socket, udp};
 
 /// How long a retired address is still known, so that what the kernel had queued on it is served. Longer than the
 /// workers take to retire a socket.
@@ -22,6 +24,7 @@ const REMEMBERED: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Binder {
     workers: usize,
+    capabilities: udp::Capabilities,
     next_id: u64,
     bound: BTreeMap<BindAddr, Bound>,
     retired: HashMap<BindId, Retired>,
@@ -74,8 +77,8 @@ pub struct BindError {
 
 impl Binder {
     /// Nothing bound yet.
-    pub fn new(workers: usize) -> Self {
-        Self { workers, next_id: 0, bound: BTreeMap::new(), retired: HashMap::new() }
+    pub fn new(workers: usize, capabilities: udp::Capabilities) -> Self {
+        Self { workers, capabilities, next_id: 0, bound: BTreeMap::new(), retired: HashMap::new() }
     }
 
     /// Binds what `config` has and we do not. Dropping the change undoes it.
@@ -107,22 +110,33 @@ impl Binder {
     /// An address that has its port for itself must be unused. Ours may share one: a wildcard and a specific address, or
     /// one that comes back while its old sockets retire.
     fn bind(&self, addr: &BindAddr, protocol: &Protocol, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
-        let unused = |addr, transport| if is_alone { socket::check_unused(addr, transport) } else { Ok(addr) };
         match addr {
             BindAddr::Tcp(addr) => {
-                let addr = unused(*addr, Transport::Tcp)?;
+                let addr = if is_alone { socket::check_unused(*addr)? } else { *addr };
                 (0..self.workers).map(|_| socket::listen_tcp(addr)).collect()
             }
             BindAddr::Udp(addr) => {
-                let addr = unused(*addr, Transport::Udp)?;
-                let receive_buffer = match protocol {
-                    Protocol::Udp(udp) => udp.receive_buffer,
-                    Protocol::Tcp(_) => return Err(io::ErrorKind::InvalidInput.into()),
-                };
-                (0..self.workers).map(|_| socket::listen_udp(addr, receive_buffer)).collect()
+                let addr = if is_alone { udp::check_unused(*addr)? } else { *addr };
+                let Protocol::Udp(settings) = protocol else { return Err(io::ErrorKind::InvalidInput.into()) };
+                self.bind_udp(addr, settings.receive_buffer)
             }
             BindAddr::Unix(path) => Ok(vec![socket::listen_unix(path)?]),
         }
+    }
+
+    /// One socket per worker, and a word about the buffer that the kernel grants.
+    fn bind_udp(&self, addr: SocketAddr, receive_buffer: NonZeroU32) -> io::Result<Vec<OwnedFd>> {
+        let asked = usize::try_from(receive_buffer.get()).unwrap_or(usize::MAX);
+        let bind = |_| udp::listen(addr, Some(asked), self.capabilities);
+        let bound = (0..self.workers).map(bind).collect::<io::Result<Vec<_>>>()?;
+        match bound.first() {
+            Some(&(_, granted)) if granted < asked => {
+                tracing::warn!(%addr, asked, granted, "net.core.rmem_max bounds the receive buffer");
+            }
+            Some(&(_, granted)) => tracing::info!(%addr, bytes = granted, "receive buffer of each worker"),
+            None => {}
+        }
+        Ok(bound.into_iter().map(|(socket, _)| socket).collect())
     }
 
     /// Forgets addresses that workers have given up by now; says whether there were any.

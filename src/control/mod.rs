@@ -32,6 +32,7 @@ use crate::health::{Probes, Verdict};
 use crate::metrics::reason::CloseReason;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
+use crate::sys::udp::Capabilities;
 use crate::worker::{Command, Worker};
 
 /// Events not yet handled; whoever has one more waits.
@@ -109,6 +110,8 @@ pub struct Parts {
     pub phase: watch::Sender<Phase>,
     /// All workers.
     pub workers: Vec<Worker>,
+    /// What the kernel can do with datagrams.
+    pub capabilities: Capabilities,
     /// Both ends of the event queue.
     pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
@@ -130,7 +133,7 @@ impl Control {
             phase: parts.phase,
             workers: parts.workers,
             events,
-            binder: Binder::new(workers),
+            binder: Binder::new(workers, parts.capabilities),
             names: Names::default(),
             probes: Probes::new(sender),
             postponed: Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Control;
 use super::binder::{Binder, View};
 use super::names::Names;
-use crate::config::{self, BackendAddr, Config, ListenerName, PoolName, Protocol};
+use crate::config::{self, BackendAddr, BindAddr, Config, ListenerName, PoolName, Protocol};
 use crate::pool::backend::{BackendKey, Endpoint};
 use crate::pool::health::Status;
 use crate::pool::registry::Registry;
@@ -41,7 +41,7 @@ fn assemble(
     binder: &Binder,
     registry: &Registry,
 ) -> Snapshot {
-    let (mut binds, mut udp_binds) = (HashMap::new(), HashMap::new());
+    let (mut binds, mut udp_binds, mut udp_addrs) = (HashMap::new(), HashMap::new(), Vec::new());
     let mut answers = |id, view| match view {
         View::Tcp(view) => drop(binds.insert(id, view)),
         View::Udp(view) => drop(udp_binds.insert(id, view)),
@@ -53,9 +53,12 @@ fn assemble(
         let view = view_listener(name, listener, &pools, registry);
         for bound in listener.bind.iter().filter_map(|addr| binder.bound(addr)) {
             answers(bound.id, view.clone());
+            if let BindAddr::Udp(addr) = bound.addr {
+                udp_addrs.push(addr);
+            }
         }
     }
-    Snapshot { generation, config, pools, binds, udp_binds }
+    Snapshot { generation, config, pools, binds, udp_binds, udp_addrs }
 }
 
 fn view_listener(

@@ -114,8 +114,8 @@ labels! {
         IdleTimeout = "idle-timeout",
         /// The table was full, and this one had never had a reply.
         Evicted = "evicted",
-        /// The machine of the backend refused its datagrams, or cannot be reached.
-        BackendRefused = "backend-refused",
+        /// Its backend went to another address; only where each datagram is given a backend anew.
+        BackendGone = "backend-gone",
         /// A reload took its listener away.
         ListenerGone = "listener-gone",
         /// The process stopped and `shutdown_timeout` ran out.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
 use crate::metrics::stats::ListenerStats;
+use crate::pool::sources::Sources;
 
 /// The part of a listener that a reload leaves alone, as long as its name, its pool and its protocol stay.
 ///
@@ -20,12 +21,14 @@ pub struct ListenerState<S = ListenerStats> {
     pub stats: PerWorker<S>,
     /// Sessions or flows admitted and not yet over. A listener that changes its pool counts anew beside its old sessions.
     pub admission: Arc<Admission>,
+    /// Those of single clients, where they have a limit of their own.
+    pub sources: Arc<Sources>,
 }
 
 impl<S: Default> ListenerState<S> {
     /// A listener without sessions or flows.
     pub fn new(name: ListenerName, pool: PoolName, workers: usize) -> Self {
-        Self { name, pool, stats: PerWorker::new(workers), admission: Arc::default() }
+        Self { name, pool, stats: PerWorker::new(workers), admission: Arc::default(), sources: Arc::default() }
     }
 }
 

@@ -6,7 +6,9 @@
 
 pub mod backend;
 pub mod health;
+pub mod key;
 pub mod listener;
 pub mod passive;
 pub mod registry;
 pub mod snapshot;
+pub mod sources;

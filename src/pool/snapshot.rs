@@ -1,14 +1,17 @@
 //! The immutable picture of listeners and pools that workers read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::balance::{Member, Picker, Request};
-use crate::config::{self, AccessLog, BackendName, Config, PoolName, Role};
+use crate::config::{self, AccessLog, BackendName, Config, Policy, PoolName, Role};
 use crate::metrics::stats::FlowStats;
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
+use crate::pool::key;
 use crate::pool::listener::ListenerState;
+use crate::sys::socket::ClientAddr;
 
 /// A bound address, from bind to close. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +30,8 @@ pub struct Snapshot {
     pub binds: HashMap<BindId, Arc<ListenerView>>,
     /// Which listener answers on a bound address of UDP.
     pub udp_binds: HashMap<BindId, Arc<UdpListenerView>>,
+    /// The addresses of those, with the ports that the kernel chose.
+    pub udp_addrs: Vec<SocketAddr>,
 }
 
 /// A TCP listener as a worker sees it.
@@ -91,6 +96,7 @@ impl Snapshot {
             pools: BTreeMap::new(),
             binds: HashMap::new(),
             udp_binds: HashMap::new(),
+            udp_addrs: Vec::new(),
         }
     }
 }
@@ -123,6 +129,14 @@ impl PoolView {
     pub fn knows(&self, backend: &BackendName, endpoint: &Endpoint) -> bool {
         let known = self.backends.iter().find(|view| view.state.key.backend == *backend);
         known.is_some_and(|view| view.endpoint == *endpoint)
+    }
+
+    /// What the policy knows a client by; 0 for those that do not hash.
+    pub fn key_of(&self, client: ClientAddr) -> u64 {
+        match self.config.policy {
+            Policy::Maglev(hashing) => key::of_client(client, hashing.key),
+            _ => 0,
+        }
     }
 
     /// A backend for a new session, not among those `tried`; `None` when there is none.

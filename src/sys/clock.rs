@@ -17,6 +17,11 @@ impl Tick {
         Self(seconds * 1_000 + millis)
     }
 
+    /// The moment that [`Tick::millis`] told.
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
     /// Milliseconds since an unspecified moment.
     pub fn millis(self) -> u64 {
         self.0

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll, ready};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
@@ -52,23 +53,27 @@ impl Watch {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// Waits until sockets are ready; returns the numbers of at least one and at most a batch of them. Nothing is lost if
-    /// the wait is given up.
+    /// Looks which sockets are ready; there is at least one when this is, and at most a batch of them. They are then to be
+    /// [taken](Self::take).
     ///
     /// # Errors
     /// The runtime is shutting down.
-    pub async fn ready(&mut self) -> io::Result<impl ExactSizeIterator<Item = u64> + use<'_>> {
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.events.clear();
         while self.events.is_empty() {
-            let mut guard = self.epoll.readable().await?;
+            let mut guard = ready!(self.epoll.poll_read_ready(cx))?;
             epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&NOW))?;
             // The runtime is told of arrivals from now on; a full batch may have left some behind.
             if self.events.len() < self.events.capacity() {
                 guard.clear_ready();
             }
         }
-        Ok(self.events.iter().map(|event| event.data.u64()))
+        Poll::Ready(Ok(()))
+    }
+
+    /// The number of a socket that was found ready, each once.
+    pub fn take(&mut self) -> Option<u64> {
+        self.events.pop().map(|event| event.data.u64())
     }
 }
 
@@ -81,6 +86,7 @@ impl fmt::Debug for Watch {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::future::poll_fn;
     use std::net::UdpSocket;
     use std::time::Duration;
 
@@ -100,8 +106,9 @@ mod tests {
     }
 
     async fn ready(watch: &mut Watch) -> Vec<u64> {
-        let ready = tokio::time::timeout(LIMIT, watch.ready()).await.expect("somebody is ready");
-        ready.expect("wait").collect()
+        let ready = tokio::time::timeout(LIMIT, poll_fn(|cx| watch.poll_ready(cx))).await;
+        ready.expect("somebody is ready").expect("wait");
+        std::iter::from_fn(|| watch.take()).collect()
     }
 
     #[tokio::test]

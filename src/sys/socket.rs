@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -55,50 +54,18 @@ pub fn listen_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// What an address is bound for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Connections.
-    Tcp,
-    /// Datagrams.
-    Udp,
-}
-
-/// Binds a UDP socket, non-blocking, and asks for a receive buffer of this many bytes.
-///
-/// An IPv6 address is bound for IPv6 only. Several sockets may be bound to one address (SO_REUSEPORT); the kernel spreads
-/// clients over them.
-///
-/// # Errors
-/// Whatever the kernel refuses; not that it grants a smaller buffer.
-pub fn listen_udp(addr: SocketAddr, receive_buffer: NonZeroU32) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-    if addr.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_port(true)?;
-    socket.set_recv_buffer_size(usize::try_from(receive_buffer.get()).unwrap_or(usize::MAX))?;
-    socket.bind(&addr.into())?;
-    Ok(socket.into())
-}
-
 /// Makes sure that nobody listens on an address; returns it with the port that the kernel chose for port 0.
 ///
 /// A shared bind alone would not tell: SO_REUSEPORT lets two processes of one user take turns on a port.
 ///
 /// # Errors
 /// Whatever the kernel refuses.
-pub fn check_unused(addr: SocketAddr, transport: Transport) -> io::Result<SocketAddr> {
-    let (kind, protocol) = match transport {
-        Transport::Tcp => (Type::STREAM, Protocol::TCP),
-        Transport::Udp => (Type::DGRAM, Protocol::UDP),
-    };
-    let socket = Socket::new(Domain::for_address(addr), kind.cloexec(), Some(protocol))?;
+pub fn check_unused(addr: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Over UDP this would let anybody have a part of the address; over TCP it means what is left of old connections.
-    socket.set_reuse_address(transport == Transport::Tcp)?;
+    socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
     Ok(local_addr(&socket)?.unwrap_or(addr))
 }
@@ -332,14 +299,9 @@ mod tests {
     fn an_address_in_use_is_noticed_although_sockets_may_share_it() {
         let listener = listen_tcp(loopback()).expect("listen");
         let addr = local_addr(&listener).expect("addr").expect("inet");
-        let in_use = |transport| check_unused(addr, transport).map_err(|error| error.kind());
-        assert_eq!(in_use(Transport::Tcp), Err(io::ErrorKind::AddrInUse));
+        assert_eq!(check_unused(addr).expect_err("in use").kind(), io::ErrorKind::AddrInUse);
         drop(listener);
-        assert_eq!(in_use(Transport::Tcp), Ok(addr));
-        let listener = listen_udp(addr, NonZeroU32::MIN).expect("listen");
-        assert_eq!(in_use(Transport::Udp), Err(io::ErrorKind::AddrInUse));
-        drop(listener);
-        assert_eq!(in_use(Transport::Udp), Ok(addr));
+        assert_eq!(check_unused(addr).expect("free again"), addr);
     }
 
     #[test]

@@ -24,7 +24,6 @@ mod connect;
 mod direction;
 #[cfg(feature = "faults")]
 mod fault;
-pub mod key;
 mod outcome;
 mod relay;
 mod socket;
@@ -38,7 +37,6 @@ pub use outcome::Outcome;
 use relay::Relay;
 pub use socket::Socket;
 
-use crate::config::Policy;
 use crate::metrics::reason::{CloseReason, RefuseReason};
 use crate::pool::listener::Permit;
 use crate::pool::snapshot::ListenerView;
@@ -96,11 +94,7 @@ fn converse<'a>(
 ) -> impl Future<Output = CloseReason> + 'a {
     async move {
         let entry = local.sessions.enter();
-        let key = if let Policy::Maglev(hashing) = view.pool.config.policy {
-            key::of_client(outcome.client, hashing.key)
-        } else {
-            0
-        };
+        let key = view.pool.key_of(outcome.client);
         let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
             Ok(upstream) => upstream,
             Err(reason) => return reason,

@@ -20,8 +20,6 @@
 
 mod order;
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -129,8 +127,8 @@ pub struct Ended<U> {
 /// Questions: [`find`](Self::find), [`held`](Self::held), [`onward`](Self::onward), [`deadline`](Self::deadline),
 /// [`len`](Self::len).
 ///
-/// Datagrams of a client: `find` the flow, or [`begin`](Self::begin) one. If `onward` says so, [`replace`](Self::replace)
-/// what it holds. Then [`forward`](Self::forward) says how many belong to it; with the rest begin anew.
+/// Datagrams of a client: `find` the flow, or [`begin`](Self::begin) one. If `onward` says so, [`renew`](Self::renew)
+/// it and change what it holds. Then [`forward`](Self::forward) says how many belong to it; with the rest begin anew.
 ///
 /// Datagrams of a backend: [`replied`](Self::replied) says whose they are.
 ///
@@ -259,14 +257,13 @@ impl<U> Flows<U> {
         FlowId { slot, generation }
     }
 
-    /// Gives a flow something else to hold, under a new identity; back comes what it held.
-    pub fn replace(&mut self, id: FlowId, held: U) -> Option<(FlowId, U)> {
+    /// Gives a flow that goes to another backend a new identity, so that it does not listen to the old one.
+    pub fn renew(&mut self, id: FlowId) -> Option<FlowId> {
         let generation = self.next_generation();
         let flow = self.current(id)?;
         flow.generation = generation;
         flow.in_vain = 0;
-        let old = std::mem::replace(&mut flow.held, held);
-        Some((FlowId { generation, ..id }, old))
+        Some(FlowId { generation, ..id })
     }
 
     /// Takes as many of `datagrams` of the client, of which there is at least one, as belong to this flow.

@@ -17,6 +17,7 @@ use super::spin::Activity;
 use crate::metrics::WorkerId;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
+use crate::sys::udp::Capabilities;
 use crate::tcp::Admitted;
 
 /// Reads of the copy tier go into one buffer of this size: large enough to take what a socket holds under load in one
@@ -49,6 +50,8 @@ pub struct Local {
     pub scratch: RefCell<Box<[u8]>>,
     /// Turns of bulk transfers so far; wraps around.
     turns: Cell<u32>,
+    /// What the kernel can do with datagrams.
+    pub capabilities: Capabilities,
     /// Pipes for the splice tier.
     pipes: Rc<Pipes>,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -62,6 +65,7 @@ impl Local {
         board: Arc<Board>,
         inboxes: Box<[mpsc::Sender<Admitted>]>,
         snapshot: Arc<ArcSwap<Snapshot>>,
+        capabilities: Capabilities,
     ) -> Self {
         Self {
             id,
@@ -72,6 +76,7 @@ impl Local {
             activity: Activity::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             turns: Cell::new(0),
+            capabilities,
             pipes: Rc::default(),
             snapshot,
         }

@@ -15,6 +15,7 @@ pub mod pipes;
 pub mod sessions;
 pub mod spin;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,7 +25,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
 use board::Board;
@@ -35,7 +36,9 @@ use crate::metrics::WorkerId;
 use crate::metrics::reason::CloseReason;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BindId, Snapshot};
+use crate::sys::udp::Capabilities;
 use crate::tcp::{self, Admitted};
+use crate::udp::{Forwarder, Order, Post};
 
 /// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.
 const HAND_OVER_QUEUE: usize = 1_024;
@@ -73,7 +76,12 @@ pub struct Worker {
 ///
 /// # Errors
 /// A thread or a runtime could not be made; those already started stop.
-pub fn spawn(count: usize, registry: &Arc<Registry>, snapshot: &Arc<ArcSwap<Snapshot>>) -> io::Result<Vec<Worker>> {
+pub fn spawn(
+    count: usize,
+    registry: &Arc<Registry>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    capabilities: Capabilities,
+) -> io::Result<Vec<Worker>> {
     let board = Arc::new(Board::new(count));
     let (inboxes, queues): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HAND_OVER_QUEUE)).unzip();
     queues
@@ -82,7 +90,7 @@ pub fn spawn(count: usize, registry: &Arc<Registry>, snapshot: &Arc<ArcSwap<Snap
         .map(|(index, queue)| {
             let (registry, board, snapshot) = (Arc::clone(registry), Arc::clone(&board), Arc::clone(snapshot));
             let inboxes = inboxes.clone().into_boxed_slice();
-            start(queue, move || Local::new(WorkerId(index), registry, board, inboxes, snapshot))
+            start(queue, move || Local::new(WorkerId(index), registry, board, inboxes, snapshot, capabilities))
         })
         .collect()
 }
@@ -110,8 +118,7 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
 /// A worker's life.
 async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
     let mut acceptors = Acceptors { local: Rc::clone(&local), retire: HashMap::new() };
-    // Sockets on which clients may send; what receives on them is attached here.
-    let mut receivers: HashMap<BindId, OwnedFd> = HashMap::new();
+    let mut forwarders = Forwarders::new(Rc::clone(&local));
     let sweeper = Rc::clone(&local);
     spawn_essential(async move { sweeper.sessions.sweep().await });
     if let Some(limit) = local.with_snapshot(|snapshot| snapshot.config.busy_poll) {
@@ -122,17 +129,20 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
             Some(admitted) = inbox.recv() => serve(&local, admitted),
             order = orders.recv() => match order {
                 Some(Command::Listen(bind, socket)) => acceptors.listen(bind, socket),
-                Some(Command::Receive(bind, socket)) => drop(receivers.insert(bind, socket)),
+                Some(Command::Receive(bind, socket)) => forwarders.receive(bind, socket),
                 Some(Command::Retire(bind)) => {
                     acceptors.retire(bind);
-                    receivers.remove(&bind);
+                    forwarders.retire(bind);
                 }
                 Some(Command::RetireAll) => {
                     acceptors.retire.clear();
-                    receivers.clear();
+                    forwarders.tell_all(Order::Drain);
                 }
                 Some(Command::EndCut) => local.sessions.end_cut(),
-                Some(Command::EndAll(reason)) => local.sessions.end_all(reason),
+                Some(Command::EndAll(reason)) => {
+                    local.sessions.end_all(reason);
+                    forwarders.tell_all(Order::End);
+                }
                 Some(Command::Stop) | None => return,
             },
         }
@@ -175,6 +185,44 @@ impl Acceptors {
 
     fn retire(&mut self, bind: BindId) {
         self.retire.remove(&bind);
+    }
+}
+
+/// The tasks that forward datagrams on one worker.
+struct Forwarders {
+    local: Rc<Local>,
+    /// The memory that they share: a turn leaves nothing in it. Made when it is first needed.
+    post: Option<Rc<RefCell<Post>>>,
+    orders: HashMap<BindId, watch::Sender<Order>>,
+}
+
+impl Forwarders {
+    fn new(local: Rc<Local>) -> Self {
+        Self { local, post: None, orders: HashMap::new() }
+    }
+
+    fn receive(&mut self, bind: BindId, socket: OwnedFd) {
+        let capabilities = self.local.capabilities;
+        let post = self.post.get_or_insert_with(|| Rc::new(RefCell::new(Post::new(capabilities))));
+        let forwarder = match Forwarder::new(Rc::clone(&self.local), bind, socket, Rc::clone(post)) {
+            Ok(forwarder) => forwarder,
+            Err(error) => return tracing::error!(%error, "a worker cannot watch a socket for datagrams"),
+        };
+        let (tell, orders) = watch::channel(Order::Serve);
+        self.orders.insert(bind, tell);
+        spawn_essential(forwarder.run(orders));
+    }
+
+    fn retire(&mut self, bind: BindId) {
+        if let Some(orders) = self.orders.remove(&bind) {
+            orders.send_replace(Order::Retire);
+        }
+    }
+
+    fn tell_all(&self, order: Order) {
+        for orders in self.orders.values() {
+            orders.send_replace(order);
+        }
     }
 }
 

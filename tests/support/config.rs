@@ -36,6 +36,12 @@ impl Config {
         self
     }
 
+    /// Adds a UDP listener that sends to `pool`, with further `keys`.
+    pub fn udp_listener(mut self, name: &str, bind: impl Display, pool: &str, keys: &str) -> Self {
+        self.table(&format!("[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"udp\"\npool = \"{pool}\"\n{keys}"));
+        self
+    }
+
     /// Adds a pool of `backends` without weights, with further `keys`.
     pub fn pool(self, name: &str, backends: &[impl Display], keys: &str) -> Self {
         let backends = quoted(backends);

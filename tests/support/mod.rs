@@ -11,6 +11,7 @@ pub mod backend;
 pub mod balancer;
 pub mod blackhole;
 pub mod config;
+pub mod datagram;
 pub mod knot;
 pub mod log;
 pub mod metrics;

@@ -154,18 +154,21 @@ impl Receiver {
 
     /// What lies in these slots.
     pub fn datagrams(&self, slots: Range<usize>) -> impl Iterator<Item = Datagrams<'_>> {
-        let filled = &self.filled[slots.clone()];
-        slots.zip(filled).map(|(slot, filled)| {
-            let start = slot * (self.bytes_per_slot + STAGGER);
-            Datagrams {
-                source: filled.source,
-                destination: filled.told.destination,
-                segment_size: filled.told.segment_size.unwrap_or(filled.length),
-                bytes: &self.bytes[start..start + filled.length],
-                is_truncated: filled.is_truncated,
-                overflow: filled.told.overflow,
-            }
-        })
+        slots.map(|slot| self.at(slot))
+    }
+
+    /// What lies in this slot, which is a filled one.
+    pub fn at(&self, slot: usize) -> Datagrams<'_> {
+        let filled = &self.filled[slot];
+        let start = slot * (self.bytes_per_slot + STAGGER);
+        Datagrams {
+            source: filled.source,
+            destination: filled.told.destination,
+            segment_size: filled.told.segment_size.unwrap_or(filled.length),
+            bytes: &self.bytes[start..start + filled.length],
+            is_truncated: filled.is_truncated,
+            overflow: filled.told.overflow,
+        }
     }
 
     fn fill(&mut self, socket: BorrowedFd<'_>, peer: Peer) -> io::Result<Received> {

@@ -95,7 +95,7 @@ impl Sender {
     pub fn batch<'data>(&mut self) -> Batch<'_, 'data> {
         self.messages.clear();
         self.vectors.clear();
-        Batch { sender: self, next: 0, split: None, taken: 0, bytes: PhantomData }
+        Batch { sender: self, next: 0, split: None, taken: 0, bytes_taken: 0, bytes: PhantomData }
     }
 }
 
@@ -110,6 +110,7 @@ pub struct Batch<'sender, 'data> {
     /// How many datagrams of that message were dealt with, if it is sent one by one.
     split: Option<usize>,
     taken: usize,
+    bytes_taken: usize,
     /// The vectors of the sender point to bytes that are borrowed for as long as the batch may use them.
     bytes: PhantomData<&'data [u8]>,
 }
@@ -131,6 +132,11 @@ impl<'data> Batch<'_, 'data> {
     /// How many datagrams the kernel has taken so far.
     pub fn taken(&self) -> usize {
         self.taken
+    }
+
+    /// How many bytes there were in those.
+    pub fn bytes_taken(&self) -> usize {
+        self.bytes_taken
     }
 
     /// Sends what has not been sent. After a refusal it can be called again, to try the refused message again, or to go on
@@ -214,6 +220,7 @@ impl<'data> Batch<'_, 'data> {
         let count = transmit(socket, headers, *batches)?;
         let taken = &self.sender.messages[self.next..self.next + count];
         self.taken += taken.iter().map(|message| message.datagrams).sum::<usize>();
+        self.bytes_taken += taken.iter().map(|message| message.bytes).sum::<usize>();
         self.next += count;
         Ok(())
     }
@@ -237,6 +244,7 @@ impl<'data> Batch<'_, 'data> {
         }
         let count = transmit(socket, headers, *batches)?;
         self.taken += count;
+        self.bytes_taken += singles[first..first + count].iter().map(|single| single.iov_len).sum::<usize>();
         self.go_on_one_by_one(first + count);
         Ok(())
     }

@@ -1,3 +1,5 @@
+mod simulation;
+
 use std::num::NonZeroU32;
 
 use super::*;
@@ -74,8 +76,8 @@ fn those_that_never_had_an_answer_go_first_and_the_longest_silent_of_them() {
 fn a_flow_that_moved_does_not_listen_to_its_old_backend() {
     let mut flows = flows(RULES);
     let old = flows.begin(key(1), "a", 0);
-    let (new, held) = flows.replace(old, "b").expect("it lives");
-    assert_eq!(held, "a");
+    let new = flows.renew(old).expect("it lives");
+    *flows.held_mut(new).expect("it lives") = "b";
     assert!(flows.replied(old, 1, 1).is_none());
     assert_eq!(flows.held(new), Some(&"b"));
     assert_eq!(flows.find(&key(1)), Some(new));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use fastrand::Rng;
 
-use super::*;
+use super::super::*;
 
 const DEFAULT_STEPS: u64 = 1_000_000;
 
@@ -156,7 +156,8 @@ impl World {
         if moves {
             let token = self.token();
             let (number, old_id) = (token.number, self.model[at].id);
-            let (id, old) = self.flows.replace(old_id, token).expect("it lives");
+            let id = self.flows.renew(old_id).expect("it lives");
+            let old = std::mem::replace(self.flows.held_mut(id).expect("it lives"), token);
             assert_eq!(old.number, self.model[at].token);
             self.stale.push(old_id);
             self.model[at] = Modelled { id, token: number, in_vain: 0, ..self.model[at].clone() };
