@@ -17,6 +17,9 @@ use crate::pool::passive::Counted;
 /// Seeds the hash of identities, so that it is independent of the hash of clients.
 const IDENTITY_SEED: u64 = 0x6261_636b_656e_6400;
 
+/// How long nobody is sent to a backend whose machine has refused a datagram, if there is another. Then one client tries.
+const REFUSAL_MEMORY_MS: u64 = 1_000;
+
 /// Where a backend is, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -57,6 +60,8 @@ pub struct BackendState {
     pub probes: ProbeCounts,
     status: AtomicU8,
     cuts: AtomicU32,
+    /// When its machine last refused a datagram, in milliseconds; 0 when it has answered since.
+    refused_ms: AtomicU64,
 }
 
 /// What the control plane counts of a backend.
@@ -80,6 +85,7 @@ impl BackendState {
             probes: ProbeCounts::default(),
             status: AtomicU8::new(status as u8),
             cuts: AtomicU32::new(0),
+            refused_ms: AtomicU64::new(0),
         }
     }
 
@@ -100,6 +106,24 @@ impl BackendState {
             refused: self.stats.sum(|stats| stats.icmp_errors.value()),
             replies: self.stats.sum(|stats| stats.datagrams_downstream.value()),
         }
+    }
+
+    /// Its machine has refused a datagram.
+    pub fn note_refusal(&self, now_ms: u64) {
+        self.refused_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// It has answered a datagram.
+    pub fn note_answer(&self) {
+        if self.refused_ms.load(Ordering::Relaxed) != 0 {
+            self.refused_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether its machine has refused a datagram a moment ago, and it has answered none since: more may be lost there.
+    pub fn refuses(&self, now_ms: u64) -> bool {
+        let refused_ms = self.refused_ms.load(Ordering::Relaxed);
+        refused_ms != 0 && now_ms.saturating_sub(refused_ms) < REFUSAL_MEMORY_MS
     }
 
     /// Publishes a verdict; only the control plane may call this.

@@ -154,11 +154,19 @@ impl Link {
     /// The backend has sent something; the first time says how long it takes to answer.
     pub(super) fn answered(&mut self, worker: WorkerId) {
         self.is_refused = false;
+        self.backend.note_answer();
         if let Some(asked_at) = self.asked_at.take() {
             let took = asked_at.elapsed();
             self.backend.load.latency.settle(took, Tick::now().millis());
             self.backend.stats.at(worker).first_byte.observe(took);
         }
+    }
+
+    /// ICMP says that the machine of the backend refused a datagram, or cannot be reached.
+    pub(super) fn refused(&mut self, worker: WorkerId) {
+        self.is_refused = true;
+        self.backend.note_refusal(Tick::now().millis());
+        self.backend.stats.at(worker).icmp_errors.add(1);
     }
 }
 
@@ -171,18 +179,22 @@ impl Drop for Link {
     }
 }
 
-/// A backend for this client that is not known to be down, and its position.
+/// A backend for this client that is not known to be down, and its position. One that has just refused a datagram is only
+/// taken when there is no other.
 pub(super) fn pick<'a>(pool: &'a PoolView, client: SocketAddr, tried: &mut Vec<u16>) -> Option<(u16, &'a BackendView)> {
     let key = pool.key_of(ClientAddr::Inet(client));
-    loop {
-        let request = Request { key, tried, now_ms: Tick::now().millis(), random: fastrand::u64(..) };
-        let (index, backend) = pool.pick(request)?;
+    let now_ms = Tick::now().millis();
+    let mut second_choice = None;
+    while let Some((index, backend)) = pool.pick(Request { key, tried, now_ms, random: fastrand::u64(..) }) {
         // It may have gone down after the pool was last looked at.
-        if backend.state.status() != Status::Down {
+        let is_down = backend.state.status() == Status::Down;
+        if !is_down && !backend.state.refuses(now_ms) {
             return Some((index, backend));
         }
         tried.push(index);
+        second_choice = second_choice.or((!is_down).then_some((index, backend)));
     }
+    second_choice
 }
 
 /// Whether a socket could not be connected for want of something of ours: descriptors, memory, or ports.

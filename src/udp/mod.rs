@@ -15,6 +15,7 @@
 //!
 //! What a flow holds is in `held`; dropping it closes the socket and gives its places back.
 
+mod assign;
 pub mod flow;
 mod forward;
 mod held;
@@ -109,6 +110,14 @@ struct Terms {
     config: config::Udp,
     access_log: AccessLog,
     state: Arc<ListenerState<FlowStats>>,
+}
+
+/// What holds while what clients have sent is forwarded once.
+#[derive(Debug)]
+struct Turn<'a> {
+    snapshot: &'a Snapshot,
+    view: &'a UdpListenerView,
+    now: Tick,
 }
 
 impl Forwarder {

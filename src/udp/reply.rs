@@ -73,8 +73,7 @@ impl Forwarder {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Left::Nothing,
                 Err(error) => {
                     if is_of_the_backend(&error) {
-                        link.backend.stats.at(worker).icmp_errors.add(1);
-                        link.is_refused = true;
+                        link.refused(worker);
                     }
                 }
             }
