@@ -91,7 +91,7 @@ impl Plan {
         }
         let mut peers = select("peer", peers::all(), &args.peer, |peer| peer.name)?;
         if args.peer.is_empty() {
-            peers.retain(|peer| cases.iter().any(|case| case.load.contest() == peer.contest));
+            peers.retain(|peer| cases.iter().any(|case| peer.enters(case.load.contest())));
         }
         if let Some(program) = &args.before {
             // Next to evenkeel, where the eye compares them.
@@ -106,10 +106,11 @@ impl Plan {
         Ok(Self { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
     }
 
-    /// Who takes part in a case: of those who take part in one contest only, those who do in this.
+    /// Who takes part in a case; those that were only asked for by name do wherever they can.
     pub(crate) fn peers_of(&self, case: &Case) -> Vec<&Peer> {
-        let others = if case.load.contest() == Contest::Proxies { Contest::Policies } else { Contest::Proxies };
-        self.peers.iter().filter(|peer| peer.contest != others).collect()
+        let contest = case.load.contest();
+        let is_guest = |peer: &Peer| peer.contest == Contest::OnRequest && contest != Contest::Datagrams;
+        self.peers.iter().filter(|peer| peer.enters(contest) || is_guest(peer)).collect()
     }
 }
 

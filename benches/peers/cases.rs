@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::datagram::{Datagrams, Pieces};
 use crate::peers::Contest;
 use Direction::{BothWays, Downstream, Upstream};
 use Shown::{Full, Headline};
@@ -46,6 +47,8 @@ pub(crate) enum Load {
     Uneven { loops: usize, exchanges: usize },
     /// Connections that made one exchange and then keep still.
     Idle { connections: usize },
+    /// Over UDP.
+    Datagrams(Datagrams),
 }
 
 /// Which way bulk bytes flow.
@@ -162,6 +165,31 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case("idle-4000", Full, idle(4_000), "resident memory and CPU time: 4,000 idle connections"),
     case("idle-9000", Headline, idle(9_000), "resident memory and CPU time: 9,000 idle connections"),
+    case("udp-10", Full, ping_pong(10), "UDP: 64 B there and back on 10 flows, 10 at a time"),
+    case("udp-16", Headline, ping_pong(16), "UDP: 64 B there and back on 16 flows, 16 at a time"),
+    case("udp-1000", Full, ping_pong(1_000), "UDP: 64 B there and back on 1,000 flows, 16 at a time"),
+    case("udp-10000", Full, ping_pong(10_000), "UDP: 64 B there and back on 10,000 flows, 16 at a time"),
+    case(
+        "udp-train-200",
+        Full,
+        train(200, Pieces::Many),
+        "UDP: trains of 32 datagrams of 200 B there and back, 4 flows",
+    ),
+    case(
+        "udp-train-1200",
+        Headline,
+        train(1_200, Pieces::Many),
+        "UDP: trains of 32 datagrams of 1,200 B there and back, 4 flows",
+    ),
+    case(
+        "udp-gso-1200",
+        Headline,
+        train(1_200, Pieces::One),
+        "UDP: the same, client and backend with UDP_SEGMENT and UDP_GRO",
+    ),
+    case("udp-new", Headline, Load::Datagrams(Datagrams::NewFlows), "UDP: 10,000 flows of one datagram and its reply"),
+    case("udp-dns", Full, Load::Datagrams(Datagrams::Dns), "UDP: dnsperf with 16 clients, as fast as it goes"),
+    case("udp-idle", Full, Load::Datagrams(Datagrams::Idle), "UDP: resident memory of 10,000 idle flows"),
 ];
 
 const fn case(name: &'static str, shown: Shown, load: Load, title: &'static str) -> Case {
@@ -196,6 +224,14 @@ const fn uneven(loops: usize, exchanges: usize) -> Load {
     Load::Uneven { loops, exchanges }
 }
 
+const fn ping_pong(flows: usize) -> Load {
+    Load::Datagrams(Datagrams::PingPong { flows })
+}
+
+const fn train(bytes: usize, pieces: Pieces) -> Load {
+    Load::Datagrams(Datagrams::Trains { bytes, pieces })
+}
+
 const fn idle(connections: usize) -> Load {
     Load::Idle { connections }
 }
@@ -213,6 +249,8 @@ impl Load {
             Self::OpenLoop { .. } | Self::Idle { .. } => Service::Echo { bytes: SMALL },
             Self::Bulk { direction, .. } => Service::Bulk(direction),
             Self::Mixed { .. } => Service::EchoOrBulk { bytes: SMALL },
+            // Backends of another kind: see `datagram`.
+            Self::Datagrams(_) => Service::Echo { bytes: SMALL },
         }
     }
 
@@ -226,14 +264,22 @@ impl Load {
 
     /// What a case with this load compares.
     pub(crate) fn contest(self) -> Contest {
-        if matches!(self, Self::Uneven { .. }) { Contest::Policies } else { Contest::Proxies }
+        match self {
+            Self::Uneven { .. } => Contest::Policies,
+            Self::Datagrams(_) => Contest::Datagrams,
+            _ => Contest::Proxies,
+        }
     }
 
     /// Backend addresses to spread over. A connection that the proxy ends first leaves its local port waiting for a
     /// minute; several addresses keep 8 closing loops and thousands of idle connections far from running out of ports.
     pub(crate) fn backends(self) -> usize {
         match self {
-            Self::Exchange { .. } | Self::OpenLoop { .. } | Self::Bulk { .. } | Self::Mixed { .. } => 1,
+            Self::Exchange { .. }
+            | Self::OpenLoop { .. }
+            | Self::Bulk { .. }
+            | Self::Mixed { .. }
+            | Self::Datagrams(_) => 1,
             Self::Uneven { .. } => 4,
             Self::Churn { .. } | Self::Idle { .. } | Self::ExchangeAmongIdle { .. } => 8,
         }
@@ -256,6 +302,9 @@ impl Load {
             Self::Bulk { .. } => Unit::new("CPU s/GB", 3, "GB/s", 2),
             // Of bulk; the exchanges, equally many for every peer, are contained in the cost.
             Self::Mixed { .. } => Unit::new("CPU s/GB of bulk", 3, "GB/s", 2),
+            Self::Datagrams(Datagrams::NewFlows) => Unit::new("CPU us/flow", 2, "flows/s", 0),
+            Self::Datagrams(Datagrams::Idle) => Unit::new("KiB/flow", 2, "CPU us/s", 1),
+            Self::Datagrams(_) => Unit::new("CPU us/datagram", 2, "datagrams/s", 0),
             Self::Idle { .. } => Unit::new("KiB/connection", 2, "CPU us/s", 1),
         }
     }

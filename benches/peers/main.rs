@@ -14,6 +14,7 @@
 //! | `peers` | who is measured, as a table, with their configurations |
 //! | `load` | the clients of a case |
 //! | `backend` | the simulated backends of a case |
+//! | `datagram` | clients and backends of the cases over UDP |
 //! | `tally` | what clients and backends count, and its accounts |
 //! | `proxy` | one running proxy, from start to end |
 //! | `usage` | CPU time and memory of a process tree; pinning |
@@ -25,6 +26,7 @@
 mod args;
 mod backend;
 mod cases;
+mod datagram;
 mod failure;
 mod load;
 mod machine;

@@ -7,11 +7,11 @@ use crate::args::Plan;
 use crate::backend::Backends;
 use crate::cases::{Load, PEAK};
 use crate::failure::Failure;
-use crate::load;
-use crate::peers::{Contest, Peer};
+use crate::peers::{Contest, Peer, Transport};
 use crate::proxy::Proxy;
 use crate::tally::Tally;
 use crate::usage::Cpus;
+use crate::{datagram, load};
 
 /// What one measurement found, in the units of its load.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -23,6 +23,8 @@ pub(crate) struct Sample {
     pub(crate) lag: Option<Latency>,
     /// Share of the proxy's CPU that went to others; much of it makes the sample doubtful.
     pub(crate) disturbance: f64,
+    /// Share of the datagrams that did not come back; only where they may be lost.
+    pub(crate) lost: Option<f64>,
 }
 
 /// Percentiles, in microseconds.
@@ -87,9 +89,12 @@ async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
 }
 
 async fn measure(load: Load, peak: Option<f64>, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
+    if let Load::Datagrams(load) = load {
+        return datagram::measure(load, peer, cpus, length).await;
+    }
     let tally = Rc::new(Tally::new(load.bound()));
     let backends = Backends::start(load, &tally)?;
-    let proxy = Proxy::start(peer, &backends.addrs, cpus).await?;
+    let proxy = Proxy::start(peer, Transport::Tcp, &backends.addrs, cpus).await?;
     let sample = load::run(load, peak, &proxy, &tally, length).await?;
     tally.all_closed().await?;
     tally.balance()?;
@@ -101,7 +106,8 @@ fn tell(plan: &Plan, round: u32, case: &str, load: Load, peer: &Peer, result: &R
     match result {
         Ok(sample) => {
             let lag = sample.lag.map_or_else(String::new, |lag| format!(", the load lags by p99 {:.0} us", lag.p99_us));
-            eprintln!("{place} {:>8.3} {}{lag}", sample.cost, load.unit().cost);
+            let lost = sample.lost.map_or_else(String::new, |lost| format!(", lost {:.2} %", lost * 100.0));
+            eprintln!("{place} {:>8.3} {}{lag}{lost}", sample.cost, load.unit().cost);
         }
         Err(failure) => eprintln!("{place} FAILED: {failure}"),
     }

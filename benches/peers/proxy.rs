@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::failure::Failure;
-use crate::peers::{Peer, Ready, Site};
+use crate::peers::{Peer, Ready, Site, Transport};
 use crate::usage::{self, Cpus, Meters};
 
 /// Between two looks at a proxy that starts or stops.
@@ -41,17 +41,22 @@ impl Proxy {
     ///
     /// # Errors
     /// It ended, took too long, or some thread of it is not pinned; with the end of its log.
-    pub(crate) async fn start(peer: &Peer, backends: &[SocketAddr], cpus: Cpus) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        peer: &Peer,
+        transport: Transport,
+        backends: &[SocketAddr],
+        cpus: Cpus,
+    ) -> Result<Self, Failure> {
         let dir = TempDir::with_prefix("evenkeel-bench-")?;
         let [listen, admin] = free_addrs()?;
         let site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
         let log = File::create(dir.path().join("log"))?;
-        let mut command = peer.command(&site, cpus.proxy)?;
+        let mut command = peer.command(&site, transport, cpus.proxy)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let mut proxy = Self { child, processes: Vec::new(), site, cpu: cpus.proxy, dir };
 
         let deadline = Instant::now() + START_LIMIT;
-        while !proxy.serves(peer.ready).await? {
+        while !proxy.serves(peer.ready, transport).await? {
             if Instant::now() > deadline {
                 return Err(proxy.start_failed("does not serve"));
             }
@@ -75,14 +80,14 @@ impl Proxy {
         usage::resident_bytes(&self.processes)
     }
 
-    async fn serves(&mut self, ready: Ready) -> Result<bool, Failure> {
+    async fn serves(&mut self, ready: Ready, transport: Transport) -> Result<bool, Failure> {
         if let Some(status) = self.child.try_wait()? {
             return Err(self.start_failed(&status.to_string()));
         }
         match ready {
             Ready::Readyz => Ok(readyz(self.site.admin).await.unwrap_or(false)),
             Ready::Listening { processes } => {
-                Ok(is_listening(self.site.listen)? && usage::process_tree(self.pid())?.len() == processes)
+                Ok(is_listening(self.site.listen, transport)? && usage::process_tree(self.pid())?.len() == processes)
             }
         }
     }
@@ -134,12 +139,16 @@ fn free_addrs() -> Result<[SocketAddr; 2], Failure> {
 }
 
 /// Asks the kernel rather than connecting: a probe would reach a backend and spoil the accounts.
-fn is_listening(addr: SocketAddr) -> io::Result<bool> {
-    const LISTEN: &str = "0A";
+fn is_listening(addr: SocketAddr, transport: Transport) -> io::Result<bool> {
+    // A UDP socket that is bound is in the state that the kernel calls CLOSE.
+    let (table, state) = match transport {
+        Transport::Tcp => ("/proc/net/tcp", "0A"),
+        Transport::Udp => ("/proc/net/udp", "07"),
+    };
     let port = format!(":{:04X}", addr.port());
-    Ok(fs::read_to_string("/proc/net/tcp")?.lines().any(|line| {
+    Ok(fs::read_to_string(table)?.lines().any(|line| {
         let mut columns = line.split_whitespace().skip(1);
-        columns.next().is_some_and(|local| local.ends_with(&port)) && columns.nth(1) == Some(LISTEN)
+        columns.next().is_some_and(|local| local.ends_with(&port)) && columns.nth(1) == Some(state)
     }))
 }
 

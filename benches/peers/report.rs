@@ -55,6 +55,7 @@ struct Summary {
     rate: f64,
     latency: Option<Latency>,
     disturbance: f64,
+    lost: Option<f64>,
 }
 
 impl Report {
@@ -143,6 +144,7 @@ impl Summary {
                 })
             }),
             disturbance: median(samples.iter().map(|sample| sample.disturbance))?,
+            lost: median(samples.iter().filter_map(|sample| sample.lost)),
         })
     }
 }
@@ -211,7 +213,7 @@ impl PeerReport {
     }
 
     fn write_rows(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
-        if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance }) = &self.summary {
+        if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance, lost }) = &self.summary {
             let digits = unit.cost_digits;
             let spread = format!("{cost_min:.digits$} - {cost_max:.digits$}");
             let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
@@ -219,6 +221,9 @@ impl PeerReport {
             write!(f, " {rate:>14.digits$}", digits = unit.rate_digits)?;
             if let Some(Latency { p50_us, p99_us, p999_us }) = latency {
                 write!(f, " {p50_us:>9.0} {p99_us:>9.0} {p999_us:>9.0}")?;
+            }
+            if let Some(lost) = lost {
+                write!(f, "  lost {:.2} %", lost * 100.0)?;
             }
             if *disturbance > DOUBTFUL {
                 write!(f, "  doubtful: others had {:.0} % of this CPU", disturbance * 100.0)?;

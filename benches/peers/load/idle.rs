@@ -51,6 +51,7 @@ pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length
         latency: None,
         lag: None,
         disturbance: spent.others.as_secs_f64() / elapsed,
+        lost: None,
     })
 }
 

@@ -78,6 +78,7 @@ pub(crate) async fn run(
             Ok(window(&mut clients, proxy, tally, length).await?.per_operation())
         }
         Load::Idle { connections } => idle::run(connections, proxy, tally, length).await,
+        Load::Datagrams(_) => Err(Failure::Load("datagrams have a load of their own".into())),
     }
 }
 
@@ -122,6 +123,7 @@ impl Window {
             latency: Latency::of(self.latencies),
             lag: Latency::of(self.lags),
             disturbance: self.disturbance.as_secs_f64() / self.elapsed.as_secs_f64(),
+            lost: None,
         }
     }
 }

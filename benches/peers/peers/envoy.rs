@@ -18,9 +18,12 @@ pub(super) fn peer() -> Peer {
         module: None,
         version_flag: "--version",
         config,
+        datagrams: Some(datagrams),
         arguments: |site| {
             let fixed = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "critical", "--config-yaml"];
-            [words(&fixed), vec![config(site)]].concat()
+            // It tells formats apart by the names of files, and ours has one for all peers.
+            let config = std::fs::read_to_string(site.config_file()).unwrap_or_default();
+            [words(&fixed), vec![config]].concat()
         },
         ready: Ready::Listening { processes: 1 },
     }
@@ -57,6 +60,52 @@ fn config(site: &Site) -> String {
     type: STATIC
     lb_policy: ROUND_ROBIN
     connect_timeout: 5s
+    circuit_breakers:
+      thresholds:
+      - {{ max_connections: {NO_BREAKER}, max_pending_requests: {NO_BREAKER}, max_requests: {NO_BREAKER} }}
+    load_assignment:
+      cluster_name: bench
+      endpoints:
+      - lb_endpoints:
+{backends}"#,
+        listen = address(&site.listen),
+        backends = site.each_backend(|_, addr| format!("        - endpoint: {{ address: {} }}", address(addr))),
+    )
+}
+
+/// Envoy caps the sessions of a cluster like connections, and takes trains in one piece when told to.
+fn datagrams(site: &Site) -> String {
+    let address = |addr: &std::net::SocketAddr| {
+        format!("{{ socket_address: {{ protocol: UDP, address: {}, port_value: {} }} }}", addr.ip(), addr.port())
+    };
+    format!(
+        r#"static_resources:
+  listeners:
+  - name: bench
+    address: {listen}
+    enable_reuse_port: true
+    udp_listener_config:
+      downstream_socket_config: {{ prefer_gro: true, max_rx_datagram_size: 9000 }}
+    socket_options:
+    - {{ level: 1, name: 8, int_value: 1048576, state: STATE_PREBIND }}
+    listener_filters:
+    - name: envoy.filters.udp_listener.udp_proxy
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig
+        stat_prefix: bench
+        idle_timeout: 60s
+        upstream_socket_config: {{ prefer_gro: true, max_rx_datagram_size: 9000 }}
+        matcher:
+          on_no_match:
+            action:
+              name: route
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3.Route
+                cluster: bench
+  clusters:
+  - name: bench
+    type: STATIC
+    lb_policy: ROUND_ROBIN
     circuit_breakers:
       thresholds:
       - {{ max_connections: {NO_BREAKER}, max_pending_requests: {NO_BREAKER}, max_requests: {NO_BREAKER} }}

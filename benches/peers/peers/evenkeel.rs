@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Contest, MAX_CONNECTIONS, Peer, Ready, Site, text, words};
+use super::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, Site, text, words};
 
 /// This build.
 pub(super) fn this() -> Peer {
@@ -51,6 +51,7 @@ fn build(name: &'static str, title: &'static str, program: PathBuf) -> Peer {
         module: None,
         version_flag: "--version",
         config: |site| config(site, "round-robin"),
+        datagrams: Some(datagrams),
         arguments: |site| words(&["run", "-c", &text(&site.config_file())]),
         ready: Ready::Readyz,
     }
@@ -75,6 +76,35 @@ access_log = false
 
 [pools.bench]
 policy = "{policy}"
+backends = [
+{backends}]
+"#,
+        admin = site.admin,
+        listen = site.listen,
+        backends = site.each_backend(|_, addr| format!("  \"{addr}\",")),
+    )
+}
+
+/// One UDP listener with room for all flows of a case.
+fn datagrams(site: &Site) -> String {
+    format!(
+        r#"workers = 1
+shutdown_timeout = "1s"
+log = "warn"
+
+[admin]
+http = "{admin}"
+
+[listeners.bench]
+bind = ["{listen}"]
+protocol = "udp"
+pool = "bench"
+max_flows = {MAX_FLOWS}
+receive_buffer = "1MiB"
+access_log = false
+
+[pools.bench]
+policy = "round-robin"
 backends = [
 {backends}]
 "#,

@@ -38,6 +38,7 @@ fn haproxy(name: &'static str, title: &'static str, config: fn(&Site) -> String)
         module: None,
         version_flag: "-v",
         config,
+        datagrams: None,
         arguments: |site| words(&["-db", "-f", &text(&site.config_file())]),
         ready: Ready::Listening { processes: 1 },
     }

@@ -16,6 +16,9 @@ use crate::failure::Failure;
 
 /// Sessions that every peer is told to expect: twice as many descriptors, pipes and a reserve fit a limit of 20,000.
 const MAX_CONNECTIONS: usize = 9_200;
+/// Flows that every peer is told to expect.
+const MAX_FLOWS: usize = 12_000;
+
 /// A proxy that can be measured.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -32,6 +35,8 @@ pub(crate) struct Peer {
     module: Option<&'static str>,
     version_flag: &'static str,
     config: fn(&Site) -> String,
+    /// The configuration with which it forwards datagrams; absent if it cannot.
+    datagrams: Option<fn(&Site) -> String>,
     arguments: fn(&Site) -> Vec<String>,
     pub(crate) ready: Ready,
 }
@@ -43,8 +48,17 @@ pub(crate) enum Contest {
     Proxies,
     /// One balancing policy with another.
     Policies,
+    /// One proxy of datagrams with another.
+    Datagrams,
     /// Nothing by itself.
     OnRequest,
+}
+
+/// What a proxy forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
 }
 
 /// How a started peer shows that it serves.
@@ -118,11 +132,25 @@ impl Peer {
         Some(line.split_once("version: ").map_or(line, |(_, version)| version).to_owned())
     }
 
+    /// Whether it takes part in this contest.
+    pub(crate) fn enters(&self, contest: Contest) -> bool {
+        match contest {
+            Contest::Datagrams => self.contest == Contest::Proxies && self.datagrams.is_some(),
+            Contest::Proxies | Contest::Policies | Contest::OnRequest => self.contest == contest,
+        }
+    }
+
     /// Writes its configuration and says how to start it on `cpu`.
     ///
     /// It dies with this process: SIGTERM, because nginx's worker outlives a master that is killed.
-    pub(crate) fn command(&self, site: &Site, cpu: usize) -> std::io::Result<Command> {
-        std::fs::write(site.config_file(), (self.config)(site))?;
+    pub(crate) fn command(&self, site: &Site, transport: Transport, cpu: usize) -> std::io::Result<Command> {
+        let config = match (transport, self.datagrams) {
+            (Transport::Tcp, _) => self.config,
+            (Transport::Udp, Some(datagrams)) => datagrams,
+            (Transport::Udp, None) => return Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        let config = config(site);
+        std::fs::write(site.config_file(), &config)?;
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", &cpu.to_string(), "setpriv", "--pdeathsig", "TERM"]);
         command.arg(&self.program).args((self.arguments)(site));

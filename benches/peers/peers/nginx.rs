@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Contest, MAX_CONNECTIONS, Peer, Ready, Site, text, words};
+use super::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, Site, text, words};
 
 /// Where Debian's `libnginx-mod-stream` puts it.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -17,6 +17,7 @@ pub(super) fn peer() -> Peer {
         module: Some(NGINX_STREAM),
         version_flag: "-v",
         config,
+        datagrams: Some(datagrams),
         arguments: |site| words(&["-e", "stderr", "-p", &text(&site.dir), "-c", &text(&site.config_file())]),
         ready: Ready::Listening { processes: 2 },
     }
@@ -51,6 +52,37 @@ stream {{
 }}
 ",
         descriptors = 2 * MAX_CONNECTIONS + 200,
+        listen = site.listen,
+        backends = site.each_backend(|_, addr| format!("        server {addr};")),
+    )
+}
+
+/// A session of UDP takes two connections of nginx's, and a descriptor.
+fn datagrams(site: &Site) -> String {
+    format!(
+        "load_module {NGINX_STREAM};
+user root;
+daemon off;
+pid nginx.pid;
+error_log stderr crit;
+worker_processes 1;
+worker_rlimit_nofile {MAX_FLOWS};
+events {{
+    use epoll;
+    worker_connections {connections};
+}}
+stream {{
+    access_log off;
+    upstream bench {{
+{backends}    }}
+    server {{
+        listen {listen} udp reuseport rcvbuf=1m;
+        proxy_timeout 60s;
+        proxy_pass bench;
+    }}
+}}
+",
+        connections = 2 * MAX_FLOWS + 200,
         listen = site.listen,
         backends = site.each_backend(|_, addr| format!("        server {addr};")),
     )

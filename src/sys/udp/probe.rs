@@ -22,6 +22,11 @@ impl Capabilities {
     pub const NONE: Self =
         Self { segmentation: Err(Errno::OPNOTSUPP), coalescing: Err(Errno::OPNOTSUPP), batches: Err(Errno::OPNOTSUPP) };
 
+    /// The same, with every datagram in a piece of its own.
+    pub fn without_trains(self) -> Self {
+        Self { segmentation: Self::NONE.segmentation, coalescing: Self::NONE.coalescing, ..self }
+    }
+
     /// Asks the kernel. A filter of system calls may take away what the kernel has.
     ///
     /// # Errors
