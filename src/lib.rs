@@ -3,7 +3,8 @@
 //! # Bird's-eye view
 //!
 //! Two planes share one process and meet in one place. **Workers** ([`worker`]) are threads with a runtime each: they
-//! accept ([`listener`]), pick ([`balance`]), connect and relay ([`tcp`]). The **control plane** ([`control`]) is one more
+//! accept ([`listener`]), pick ([`balance`]), connect and relay ([`tcp`]), or
+//! forward datagrams ([`udp`]). The **control plane** ([`control`]) is one more
 //! thread: it reads the configuration ([`config`]), probes backends ([`health`]), answers the operator ([`admin`]), and
 //! is the only one that changes anything. It does so by building a new [`pool::snapshot::Snapshot`] and publishing it;
 //! workers read the snapshot once per decision and never wait for the control plane.
@@ -17,6 +18,14 @@
 //!    move. FIN becomes FIN, a reset becomes a reset.
 //! 4. [`tcp::Outcome`] counts it and writes the access record when it is dropped, whatever the end was.
 //!
+//! # The path of one datagram
+//!
+//! 1. [`udp::Forwarder`], one task a worker and bound address, receives it with whatever else has come.
+//! 2. The flow table ([`udp::flow`], no I/O) says which flow it belongs to. A new flow gets a backend from the pool and a
+//!    socket connected to it.
+//! 3. All datagrams of a flow leave together; replies of all flows leave together. When a flow is over, what it held is
+//!    dropped: the socket, its places in the limits, its load on the backend.
+//!
 //! # Floors
 //!
 //! A file imports only from its own floor or a lower one; `tests/tidy.rs` checks it.
@@ -26,7 +35,7 @@
 //! | 0 | [`sys`], [`hash`] |
 //! | 1 | [`config`], [`metrics`], [`balance`]: pure, without clock, sockets or chance |
 //! | 2 | [`pool`] |
-//! | 3 | [`listener`], [`tcp`], [`worker`]: the data plane |
+//! | 3 | [`listener`], [`tcp`], [`udp`], [`worker`]: the data plane |
 //! | 4 | [`health`], [`control`], [`admin`]: the control plane |
 //! | 5 | [`app`], [`cli`], [`demo`], [`logging`] |
 //!
@@ -41,7 +50,7 @@
 //! 7. Two instances with one configuration send the same key to the same backend.
 //! 8. `check` accepts exactly what `run` accepts, short of what only the machine can refuse.
 //!
-//! Deliberately absent: TLS, anything above TCP, work stealing between workers, timers per connection, and locks on the
+//! Deliberately absent: TLS, anything above TCP and UDP, work stealing between workers, timers per connection, and locks on the
 //! path of a byte.
 
 pub mod admin;

@@ -1,7 +1,7 @@
 //! The command line as a user meets it: the program is run, and its output, exit code and sockets are looked at.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -88,6 +88,7 @@ fn arguments_that_make_no_sense_exit_with_2() {
         &["simulate", "--listen", "127.0.0.1:0", "--failure-rate", "2"],
         &["simulate", "--listen", "127.0.0.1:0", "--latency", "2 days"],
         &["simulate", "--listen", "127.0.0.1:0", "--max-connections", "0"],
+        &["simulate", "--listen", "127.0.0.1:0", "--protocol", "udp", "--greeting", "x"],
     ] {
         assert_eq!(exit_code(arguments), Some(2), "{arguments:?}");
     }
@@ -260,6 +261,30 @@ fn simulated_backends_echo_until_interrupted() {
 }
 
 #[test]
+fn simulated_backends_echo_datagrams_and_ignore_as_many_as_they_are_told_to() {
+    let simulation = Simulation::start(&["127.0.0.1:0", "--protocol", "udp"]);
+    assert_eq!(simulation.addrs.len(), 2);
+    for addr in &simulation.addrs {
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client.send_to(b"hello", addr).expect("sent");
+        let mut answer = [0; 16];
+        assert_eq!(client.recv_from(&mut answer).expect("an answer"), (5, *addr));
+        assert_eq!(&answer[..5], b"hello");
+    }
+    let (status, rest) = simulation.stop();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(rest.matches(": 1 datagrams, 0 of them ignored").count(), 2, "{rest}");
+
+    let deaf = Simulation::start(&["--protocol", "udp", "--failure-rate", "1"]);
+    let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    client.send_to(b"hello", deaf.addrs[0]).expect("sent");
+    client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    assert_eq!(client.recv(&mut [0; 16]).expect_err("no answer").kind(), io::ErrorKind::WouldBlock);
+    assert!(deaf.stop().1.contains(": 1 datagrams, 1 of them ignored"));
+}
+
+#[test]
 fn a_simulated_backend_greets_and_is_as_slow_as_it_should() {
     let latency = Duration::from_millis(50);
     let simulation = Simulation::start(&["--latency", "50ms", "--greeting", "220 ready"]);
@@ -340,6 +365,13 @@ fn the_demo_ends_by_itself_and_shows_a_death_and_a_recovery() {
         assert_ne!(cells[4], "0", "{backend} got no session: {text}");
     }
     assert!(!last.contains("clients: 0 answers/s"), "{text}");
+    assert!(last.contains("over UDP: ") && !last.contains("over UDP: 0 answers/s"), "{text}");
+    // Of 16 clients over UDP, each may lose the message that the dead backend had, and one that it refused.
+    let lost = text
+        .lines()
+        .find_map(|line| line.trim().split_once(" of ").filter(|(_, rest)| rest.ends_with("datagrams lost")));
+    let lost: u32 = lost.and_then(|(lost, _)| lost.parse().ok()).unwrap_or_else(|| panic!("nothing on loss: {text}"));
+    assert!(lost <= 32, "{text}");
     let sessions_while_dead = tables.iter().filter_map(|table| {
         let cells = cells(table, "mortal");
         (cells[2] == "DOWN").then(|| cells[4].parse().expect("a count"))

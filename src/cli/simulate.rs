@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::task::JoinSet;
 
 use super::Exit;
 use super::interrupt::Interrupt;
 use crate::demo::backend::{Alive, Backend, Behaviour};
+use crate::demo::datagram::{Counts, Echo};
 
 /// What `--help` adds.
 pub(super) const HELP: &str = "\
@@ -23,6 +24,7 @@ Examples:
   evenkeel simulate --listen 127.0.0.1:9001 127.0.0.1:9002
   evenkeel simulate --listen 127.0.0.1:9003 --latency 20ms --failure-rate 0.1
   evenkeel simulate --listen 127.0.0.1:2525 --greeting '220 ready'
+  evenkeel simulate --protocol udp --listen 127.0.0.1:5301 127.0.0.1:5302
 
 Exit codes: 0 clean stop, 2 the arguments make no sense, 3 could not listen";
 
@@ -35,19 +37,22 @@ pub(super) struct Arguments {
     /// Addresses to listen on, each a backend of its own; port 0 takes any free port
     #[arg(long, value_name = "IP:PORT", required = true, num_args = 1.., value_parser = address)]
     listen: Vec<SocketAddr>,
+    /// What to speak
+    #[arg(long, value_enum, default_value_t = Protocol::Tcp)]
+    protocol: Protocol,
     /// Wait this long before each answer
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay)]
     latency: Duration,
     /// Add up to this much to the latency, at random
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = delay)]
     jitter: Duration,
-    /// Reset this share of connections instead of serving them, from 0 to 1
+    /// Reset this share of connections instead of serving them, or ignore this share of datagrams, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     failure_rate: f64,
-    /// Send this line to each client as soon as it connects
+    /// Send this line to each client as soon as it connects; not over UDP
     #[arg(long, value_name = "TEXT")]
     greeting: Option<String>,
-    /// Connections that each backend serves at a time; one more is reset
+    /// Connections that each backend serves at a time, or datagrams that wait for their answers; one more is refused
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
     /// Repeat the same random choices
@@ -55,9 +60,26 @@ pub(super) struct Arguments {
     seed: u64,
 }
 
+/// What backends speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// Streams, echoed as they come
+    Tcp,
+    /// Datagrams, echoed one by one
+    Udp,
+}
+
 /// Runs simulated backends until ctrl-c.
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match simulate(arguments) {
+    let outcome = match (arguments.protocol, &arguments.greeting) {
+        (Protocol::Tcp, _) => simulate(arguments),
+        (Protocol::Udp, None) => simulate_udp(arguments),
+        (Protocol::Udp, Some(_)) => {
+            eprintln!("evenkeel: over UDP nobody connects who could be greeted: leave out --greeting");
+            return Exit::Usage;
+        }
+    };
+    match outcome {
         Ok(()) => Exit::Success,
         Err(error) => {
             eprintln!("evenkeel: {error}");
@@ -78,9 +100,30 @@ fn simulate(arguments: &Arguments) -> io::Result<()> {
             serving.spawn(alive.serve_until(async move { interrupt.received().await }));
             backends.push(backend);
         }
-        print(&arguments.introduction(&backends))?;
+        let addrs: Vec<SocketAddr> = backends.iter().map(Backend::addr).collect();
+        print(&arguments.introduction(&addrs))?;
         while serving.join_next().await.is_some() {}
         print(&summary(&backends))
+    })
+}
+
+fn simulate_udp(arguments: &Arguments) -> io::Result<()> {
+    super::runtime()?.block_on(async {
+        let interrupt = Arc::new(Interrupt::install()?);
+        let mut backends: Vec<(SocketAddr, Arc<Counts>)> = Vec::new();
+        let mut serving = JoinSet::new();
+        for (addr, behaviour) in arguments.behaviours() {
+            let echo = Echo::bind(addr, behaviour)
+                .await
+                .map_err(|error| io::Error::new(error.kind(), format!("cannot bind {addr}: {error}")))?;
+            backends.push((echo.addr()?, Arc::clone(echo.counts())));
+            let interrupt = Arc::clone(&interrupt);
+            serving.spawn(echo.serve_until(async move { interrupt.received().await }));
+        }
+        let addrs: Vec<SocketAddr> = backends.iter().map(|(addr, _)| *addr).collect();
+        print(&arguments.introduction(&addrs))?;
+        while serving.join_next().await.is_some() {}
+        print(&udp_summary(&backends))
     })
 }
 
@@ -107,18 +150,22 @@ impl Arguments {
     }
 
     /// What runs, how to try it and how to stop it.
-    fn introduction(&self, backends: &[Backend]) -> String {
+    fn introduction(&self, addrs: &[SocketAddr]) -> String {
+        let (failures, netcat) = match self.protocol {
+            Protocol::Tcp => ("connections reset", "nc -N"),
+            Protocol::Udp => ("datagrams ignored", "nc -u -w1"),
+        };
         let mut text = format!(
-            "simulated backends: echo, latency {}, jitter {}, {}% of connections reset\n",
+            "simulated backends: echo, latency {}, jitter {}, {}% of {failures}\n",
             humantime::format_duration(self.latency),
             humantime::format_duration(self.jitter),
             self.failure_rate * 100.0,
         );
-        for backend in backends {
-            text += &format!("  {}\n", backend.addr());
+        for addr in addrs {
+            text += &format!("  {addr}\n");
         }
-        if let Some(first) = backends.first().map(Backend::addr) {
-            text += &format!("try: echo hello | nc -N {} {}\n", first.ip(), first.port());
+        if let Some(first) = addrs.first() {
+            text += &format!("try: echo hello | {netcat} {} {}\n", first.ip(), first.port());
         }
         text + "stop: ctrl-c\n"
     }
@@ -134,6 +181,21 @@ fn summary(backends: &[Backend]) -> String {
             backend.addr(),
             counts.connections.load(Ordering::Relaxed),
             counts.failed.load(Ordering::Relaxed),
+            counts.refused.load(Ordering::Relaxed),
+            counts.bytes.load(Ordering::Relaxed),
+        );
+    }
+    text
+}
+
+/// What each backend has done.
+fn udp_summary(backends: &[(SocketAddr, Arc<Counts>)]) -> String {
+    let mut text = String::from("\n");
+    for (addr, counts) in backends {
+        text += &format!(
+            "{addr}: {} datagrams, {} of them ignored, {} refused as one too many, {} bytes echoed\n",
+            counts.datagrams.load(Ordering::Relaxed),
+            counts.ignored.load(Ordering::Relaxed),
             counts.refused.load(Ordering::Relaxed),
             counts.bytes.load(Ordering::Relaxed),
         );

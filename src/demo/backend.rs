@@ -200,13 +200,13 @@ impl Shared {
 }
 
 impl Behaviour {
-    /// Whether the `nth` connection is reset.
-    fn fails(&self, nth: u64) -> bool {
+    /// Whether the `nth` connection is reset, or the `nth` datagram ignored.
+    pub(super) fn fails(&self, nth: u64) -> bool {
         uniform(nth, self.seed) < self.failure_rate
     }
 
     /// How long the `nth` answer takes.
-    fn delay(&self, nth: u64) -> Duration {
+    pub(super) fn delay(&self, nth: u64) -> Duration {
         // The complement of the seed, so that slow answers and failed connections are independent.
         self.latency + self.jitter.mul_f64(uniform(nth, !self.seed))
     }

@@ -1,10 +1,12 @@
 //! The demo: simulated backends, a balancer and its clients, all in this process.
 //!
-//! [`scene`] says who plays. [`backend`] is one simulated backend, [`traffic`] the clients, [`table`] what is printed.
+//! [`scene`] says who plays. [`backend`] is one simulated backend, [`traffic`] the clients, [`datagram`] both over UDP,
+//! [`table`] what is printed.
 //! The balancer in the middle is the real one, an [`App`] with a configuration built in code; the demo sees of it only
 //! what the metrics endpoint sees. Everything is bound to free ports of 127.0.0.1.
 
 pub mod backend;
+pub mod datagram;
 pub mod latency;
 pub mod scene;
 pub mod table;
@@ -24,9 +26,10 @@ use crate::app::{App, Crashed, StartError};
 use crate::config::PoolName;
 use crate::control::Source;
 use crate::demo::backend::{Alive, Backend};
-use crate::demo::scene::{Fate, PARTS, Turn};
-use crate::demo::table::{Frame, Row};
-use crate::demo::traffic::{Plan, Tally, Traffic};
+use crate::demo::datagram::{Clients, Echo};
+use crate::demo::scene::{Fate, PARTS, Part, Turn};
+use crate::demo::table::{Frame, Row, Seen};
+use crate::demo::traffic::{Plan, Traffic};
 
 /// Between two tables.
 const TICK: Duration = Duration::from_secs(1);
@@ -95,6 +98,7 @@ fn raise_backends(runtime: &Runtime) -> io::Result<[SocketAddr; PARTS.len()]> {
             Fate::Immortal => drop(runtime.spawn(alive.serve_until(future::pending()))),
             Fate::Mortal => drop(runtime.spawn(live_and_die(backend, alive, started))),
         }
+        drop(runtime.spawn(echo_datagrams(*addr, *part, started)));
     }
     Ok(addrs)
 }
@@ -114,6 +118,31 @@ async fn live_and_die(backend: Backend, first_life: Alive, started: Instant) {
     }
 }
 
+/// A backend's life over UDP, on the port that it has over TCP.
+async fn echo_datagrams(addr: SocketAddr, part: Part, started: Instant) {
+    loop {
+        let dies_at = match (part.fate, scene::next_turn(started.elapsed())) {
+            (Fate::Mortal, Turn::Returns(at)) => {
+                time::sleep_until(started + at).await;
+                continue;
+            }
+            (Fate::Mortal, Turn::Dies(at)) => Some(started + at),
+            (Fate::Immortal, _) => None,
+        };
+        let death = async {
+            match dies_at {
+                Some(at) => time::sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
+        match Echo::bind(addr, part.behaviour()).await {
+            Ok(echo) => echo.serve_until(death).await,
+            // Somebody else has the port: to its clients this backend is dead over UDP, and they go elsewhere.
+            Err(_) => time::sleep(RELISTEN_PAUSE).await,
+        }
+    }
+}
+
 /// Sends traffic through the balancer and prints a table each second until the time is over.
 async fn show(
     app: &App,
@@ -123,8 +152,12 @@ async fn show(
     stop: &Arc<AtomicBool>,
     interrupted: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let target = app.bound().first().map(|(_, addr)| *addr).expect("the demo's listener is bound");
-    introduce(app, target, out)?;
+    let bound = |name: &str| {
+        let bound = app.bound().iter().find(|(listener, _)| listener.as_str() == name);
+        bound.map(|(_, addr)| *addr).expect("the demo's listeners are bound")
+    };
+    let (target, udp_target) = (bound(scene::NAME), bound(scene::UDP_NAME));
+    introduce(app, target, udp_target, out)?;
     let plan = Plan {
         target,
         clients: scene::CLIENTS,
@@ -134,21 +167,42 @@ async fn show(
     };
     let started = Instant::now();
     let traffic = Traffic::start(plan, stop);
-    let mut total = Tally::default();
+    let senders = Clients::start(udp_target, scene::UDP_CLIENTS, scene::MESSAGE_BYTES, scene::PAUSE, stop);
+    let crowd = Crowd { traffic, senders };
+    let mut total = Seen::default();
     let drawn = tokio::select! {
         // In this order, so that the table of the last second is drawn before its time is over.
         biased;
-        drawn = draw(app, started, &traffic, &mut total, style, out) => drawn,
+        drawn = draw(app, started, &crowd, &mut total, style, out) => drawn,
         () = interrupted => Ok(()),
         () = expired(duration) => Ok(()),
     };
     stop.store(true, Ordering::Relaxed);
-    total.absorb(&traffic.finish().await);
+    total.absorb(&crowd.finish().await);
     match drawn {
         // Whoever reads us, `head` for instance, has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
         Ok(()) => write!(out, "\n{}", table::summary(started.elapsed(), &rows(app), &total)),
+    }
+}
+
+/// Everybody who sends something.
+#[derive(Debug)]
+struct Crowd {
+    traffic: Traffic,
+    senders: Clients,
+}
+
+impl Crowd {
+    /// What all saw since the last call.
+    fn take(&self) -> Seen {
+        Seen { tcp: self.traffic.take(), udp: self.senders.take() }
+    }
+
+    /// Waits until the last one has finished, then says what was seen since the last [`Crowd::take`].
+    async fn finish(self) -> Seen {
+        Seen { tcp: self.traffic.finish().await, udp: self.senders.finish().await }
     }
 }
 
@@ -161,8 +215,9 @@ async fn expired(duration: Option<Duration>) {
 }
 
 /// Says once what is running and where.
-fn introduce(app: &App, target: SocketAddr, out: &mut impl Write) -> io::Result<()> {
+fn introduce(app: &App, target: SocketAddr, udp_target: SocketAddr, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} clients -> evenkeel on {target} -> {} simulated backends", scene::CLIENTS, PARTS.len())?;
+    writeln!(out, "{} clients over UDP -> {udp_target} -> the same backends", scene::UDP_CLIENTS)?;
     writeln!(out, "least-connections, {} workers, a health check every 500 ms", scene::WORKERS)?;
     if let Some(admin) = app.admin_addr() {
         writeln!(out, "metrics: curl http://{admin}/metrics")?;
@@ -175,8 +230,8 @@ fn introduce(app: &App, target: SocketAddr, out: &mut impl Write) -> io::Result<
 async fn draw(
     app: &App,
     started: Instant,
-    traffic: &Traffic,
-    total: &mut Tally,
+    crowd: &Crowd,
+    total: &mut Seen,
     style: Style,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -185,7 +240,7 @@ async fn draw(
     let mut erase = String::new();
     loop {
         ticks.tick().await;
-        let latest = traffic.take();
+        let latest = crowd.take();
         total.absorb(&latest);
         let rows = rows(app);
         let frame = Frame { elapsed: started.elapsed(), rows: &rows, before: &before, latest: &latest, total };

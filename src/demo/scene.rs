@@ -6,19 +6,24 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use crate::config::{
-    AccessLog, Admin, Backend, BackendAddr, BackendName, BindAddr, Config, HealthCheck, Listener, ListenerName, OnDown,
-    Policy, Pool, PoolName, Probe, Protocol, Role, Tcp,
+    AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, HealthCheck, Listener,
+    ListenerName, OnBackendDown, OnDown, Policy, Pool, PoolName, Probe, Protocol, Quota, Role, Tcp, Udp,
 };
 use crate::demo::backend::Behaviour;
 
 /// What the listener and the pool are called.
 pub const NAME: &str = "demo";
 
+/// What the listener for datagrams is called.
+pub const UDP_NAME: &str = "demo-udp";
+
 /// Data-plane threads of the demo's balancer.
 pub const WORKERS: usize = 2;
 
 /// The clients: 32 of them with 10 exchanges a second each keep a small share of one CPU busy.
 pub const CLIENTS: u32 = 32;
+/// Clients over UDP, each with a flow of its own and as many messages a second.
+pub const UDP_CLIENTS: u32 = 16;
 /// Messages of one session, which so lasts about a second.
 pub const EXCHANGES: u32 = 10;
 /// Bytes of one message.
@@ -130,8 +135,30 @@ pub fn config(backends: [SocketAddr; PARTS.len()]) -> Config {
         // The table shows what an operator would read in the log.
         log: "error".into(),
         admin: Admin { socket: None, http: Some(free_port()) },
-        listeners: BTreeMap::from([(ListenerName::from(NAME), listener)]),
+        listeners: BTreeMap::from([
+            (ListenerName::from(NAME), listener),
+            (ListenerName::from(UDP_NAME), udp_listener()),
+        ]),
         pools: BTreeMap::from([(PoolName::from(NAME), pool)]),
+    }
+}
+
+/// Datagrams go to the same pool.
+fn udp_listener() -> Listener {
+    Listener {
+        bind: vec![BindAddr::Udp(free_port())],
+        pool: PoolName::from(NAME),
+        protocol: Protocol::Udp(Udp {
+            flow_idle_timeout: Duration::from_secs(60),
+            requests: Quota::Unlimited,
+            responses: Quota::Unlimited,
+            assignment: Assignment::PerFlow,
+            max_flows: nonzero_u32(4 * UDP_CLIENTS),
+            max_flows_per_source: None,
+            on_backend_down: OnBackendDown::Move,
+            receive_buffer: nonzero_u32(1 << 20),
+        }),
+        access_log: AccessLog::Off,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::demo::scene::{self, Turn};
-use crate::demo::traffic::Tally;
+use crate::demo::{datagram, traffic};
 use crate::metrics::reason::ConnectErrorReason;
 use crate::metrics::stats::BackendStats;
 use crate::pool::health::Status;
@@ -57,6 +57,23 @@ fn connect_errors(stats: &BackendStats) -> u64 {
     ConnectErrorReason::ALL.iter().map(|reason| stats.connect_errors.at(reason.index()).value()).sum()
 }
 
+/// What the clients saw.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Over TCP.
+    pub tcp: traffic::Tally,
+    /// Over UDP.
+    pub udp: datagram::Tally,
+}
+
+impl Seen {
+    /// Adds everything seen in `other`.
+    pub fn absorb(&mut self, other: &Self) {
+        self.tcp.absorb(&other.tcp);
+        self.udp.absorb(&other.udp);
+    }
+}
+
 /// Everything one table shows.
 #[derive(Debug)]
 pub struct Frame<'a> {
@@ -67,9 +84,9 @@ pub struct Frame<'a> {
     /// The same backends one table ago; empty for the first table.
     pub before: &'a [Row],
     /// What the clients saw since the last table.
-    pub latest: &'a Tally,
+    pub latest: &'a Seen,
     /// What the clients saw since the start.
-    pub total: &'a Tally,
+    pub total: &'a Seen,
 }
 
 impl Frame<'_> {
@@ -102,18 +119,27 @@ impl Frame<'_> {
         }
         line(format_args!(
             "clients: {} answers/s, p50 {}, p99 {}, failures {} ({} in all)",
-            self.latest.answers.count(),
-            millis(self.latest.answers.quantile(500)),
-            millis(self.latest.answers.quantile(990)),
-            self.latest.failures(),
-            self.total.failures(),
+            self.latest.tcp.answers.count(),
+            millis(self.latest.tcp.answers.quantile(500)),
+            millis(self.latest.tcp.answers.quantile(990)),
+            self.latest.tcp.failures(),
+            self.total.tcp.failures(),
+        ));
+        line(format_args!(
+            "over UDP: {} answers/s, p50 {}, p99 {}, lost {} ({} in all)",
+            self.latest.udp.answers.count(),
+            millis(self.latest.udp.answers.quantile(500)),
+            millis(self.latest.udp.answers.quantile(990)),
+            self.latest.udp.lost,
+            self.total.udp.lost,
         ));
         text
     }
 }
 
 /// What the clients saw in the whole run, each line ended by a newline.
-pub fn summary(elapsed: Duration, rows: &[Row], total: &Tally) -> String {
+pub fn summary(elapsed: Duration, rows: &[Row], seen: &Seen) -> String {
+    let total = &seen.tcp;
     let sessions: u64 = rows.iter().map(|row| row.sessions).sum();
     let connect_errors: u64 = rows.iter().map(|row| row.connect_errors).sum();
     let mut text = format!(
@@ -131,6 +157,8 @@ pub fn summary(elapsed: Duration, rows: &[Row], total: &Tally) -> String {
         total.refused, total.timed_out, total.corrupted
     );
     text += &format!("  {connect_errors:>6} failed connects, after which the balancer tried another backend\n");
+    let udp = &seen.udp;
+    text += &format!("  {:>6} of {} datagrams lost\n", udp.lost, udp.answers.count() + udp.lost);
     if !total.longest_recovery.is_zero() {
         let recovery = millis(Some(total.longest_recovery));
         text += &format!("A client that failed had its next answer after {recovery} at most.\n");
@@ -180,8 +208,9 @@ mod tests {
     fn fits_80_columns_and_shows_rates() {
         let rows: Vec<_> = scene::PARTS.iter().map(|part| row(part.name, 12_345_678)).collect();
         let before: Vec<_> = scene::PARTS.iter().map(|part| row(part.name, 12_345_600)).collect();
-        let mut total = Tally { cut: 99_999, longest_recovery: Duration::from_secs(4), ..Tally::default() };
-        total.answers.record(Duration::from_millis(4_999));
+        let tcp = traffic::Tally { cut: 99_999, longest_recovery: Duration::from_secs(4), ..traffic::Tally::default() };
+        let mut total = Seen { tcp, udp: datagram::Tally { lost: 99_999_999, ..datagram::Tally::default() } };
+        total.tcp.answers.record(Duration::from_millis(4_999));
         let elapsed = Duration::from_secs(9_999);
         let frame = Frame { elapsed, rows: &rows, before: &before, latest: &total, total: &total };
         let text = frame.render() + &summary(elapsed, &rows, &total);
