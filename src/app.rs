@@ -111,6 +111,8 @@ impl App {
         });
         let (report, outcome) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
+            // A reload of thousands of backends computes for tens of milliseconds, and may share a CPU with a worker.
+            sys::machine::step_back();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {

@@ -9,6 +9,7 @@ pub mod names;
 pub mod phase;
 mod publish;
 pub mod reload;
+mod retired;
 pub mod signals;
 
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ use binder::Binder;
 use names::Names;
 use phase::Phase;
 use signals::Signal;
+
+use retired::Retired;
 
 use crate::config::{BindAddr, Config, ListenerName, Machine, OnDown, PoolName};
 use crate::health::{Probes, Verdict};
@@ -91,6 +94,8 @@ pub struct Control {
     postponed: Vec<Event>,
     /// Pools in which a backend's status has changed since the last snapshot.
     stale: BTreeSet<PoolName>,
+    /// What was published before.
+    retired: Retired,
 }
 
 /// What the control task is made from.
@@ -138,6 +143,7 @@ impl Control {
             probes: Probes::new(sender),
             postponed: Vec::new(),
             stale: BTreeSet::new(),
+            retired: Retired::default(),
         };
         match control.apply(config, Start::First).await {
             Ok(_) => {
@@ -217,6 +223,7 @@ impl Control {
         if self.binder.forget_retired() {
             self.republish();
         }
+        self.retired.free_unused();
         self.registry.forget_unused();
     }
 

@@ -28,9 +28,10 @@ impl Control {
     }
 
     /// Publishes a snapshot of `pools` and of the listeners of `config`.
-    pub(super) fn publish(&self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
-        let snapshot = assemble(generation, config, pools, &self.binder, &self.registry);
-        self.snapshot.store(Arc::new(snapshot));
+    pub(super) fn publish(&mut self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
+        let new = Arc::new(assemble(generation, config, pools, &self.binder, &self.registry));
+        let old = self.snapshot.swap(Arc::clone(&new));
+        self.retired.keep(&old, &new);
     }
 }
 

@@ -69,6 +69,8 @@ pub struct PoolView {
     pub config: Arc<config::Pool>,
     /// In the order of the configuration; a pick is an index into it.
     pub backends: Vec<BackendView>,
+    /// Places in `backends`.
+    by_name: HashMap<BackendName, u16>,
     picker: Picker,
 }
 
@@ -122,12 +124,14 @@ impl PoolView {
             })
             .collect();
         let picker = Picker::build(config.policy, members, previous.map(|view| &view.picker));
-        Self { name, config, backends, picker }
+        let names = backends.iter().map(|backend| backend.state.key.backend.clone());
+        let by_name = names.zip(0..=u16::MAX).collect();
+        Self { name, config, backends, by_name, picker }
     }
 
     /// Whether this backend was a part of the pool, at this endpoint.
     pub fn knows(&self, backend: &BackendName, endpoint: &Endpoint) -> bool {
-        let known = self.backends.iter().find(|view| view.state.key.backend == *backend);
+        let known = self.by_name.get(backend).and_then(|index| self.backends.get(usize::from(*index)));
         known.is_some_and(|view| view.endpoint == *endpoint)
     }
 

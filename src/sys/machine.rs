@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 
 /// Descriptors that this process may raise itself to: the hard limit. `u64::MAX` if there is none.
 pub fn descriptor_limit() -> u64 {
@@ -19,7 +19,34 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
+/// Lets the current thread, and those that it starts, have a CPU after others that want it: by ten steps of niceness, which
+/// makes a tenth of an equal share. It still gets there within some 30 ms.
+pub fn step_back() {
+    const STEPS: i32 = 10;
+    // Neither fails for a thread's own priority as long as it goes down.
+    if let Ok(priority) = getpriority_process(None) {
+        let _ = setpriority_process(None, priority + STEPS);
+    }
+}
+
 /// CPUs that this process may run on, by its affinity mask and its cgroup's quota; 1 if that cannot be known.
 pub fn cpus() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_steps_back_leaves_the_others_alone() {
+        let priority = || getpriority_process(None).expect("one's own");
+        let before = priority();
+        let stepped_back = std::thread::spawn(move || {
+            step_back();
+            priority()
+        });
+        assert_eq!(stepped_back.join().expect("no panic"), (before + 10).min(19));
+        assert_eq!(priority(), before);
+    }
 }
