@@ -40,6 +40,7 @@ need ip iproute2
 need unshare util-linux
 if [[ $bench == yes ]]; then
   need haproxy haproxy
+  need nft nftables
   need nginx nginx
   compgen -G '/usr/lib/nginx/modules/ngx_stream_module.so' >/dev/null || missing+=(libnginx-mod-stream)
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)

@@ -110,7 +110,11 @@ impl Plan {
     pub(crate) fn peers_of(&self, case: &Case) -> Vec<&Peer> {
         let contest = case.load.contest();
         let is_guest = |peer: &Peer| peer.contest == Contest::OnRequest && contest != Contest::Datagrams;
-        self.peers.iter().filter(|peer| peer.enters(contest) || is_guest(peer)).collect()
+        self.peers
+            .iter()
+            .filter(|peer| peer.enters(contest) || is_guest(peer))
+            .filter(|peer| case.load.has_limits() || !peer.is_limit())
+            .collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::datagram::{Datagrams, Pieces};
 use crate::peers::Contest;
+use crate::tool::{Connections, Tool};
 use Direction::{BothWays, Downstream, Upstream};
 use Shown::{Full, Headline};
 
@@ -49,6 +50,8 @@ pub(crate) enum Load {
     Idle { connections: usize },
     /// Over UDP.
     Datagrams(Datagrams),
+    /// Of a real program.
+    Tool(Tool),
 }
 
 /// Which way bulk bytes flow.
@@ -163,6 +166,15 @@ pub(crate) const CASES: &[Case] = &[
         uneven(32, 20),
         "1 of 4 backends ten times slower; sessions of 20 exchanges; 32 at a time",
     ),
+    case("pgbench", Headline, pgbench(Connections::Kept), "pgbench -S on 16 connections"),
+    case(
+        "pgbench-c",
+        Headline,
+        pgbench(Connections::Anew),
+        "pgbench -S -C: a connection for each transaction, 16 at a time",
+    ),
+    case("redis", Headline, redis(1), "redis-benchmark, GET on 16 connections"),
+    case("redis-p16", Full, redis(16), "redis-benchmark, GET on 16 connections, 16 at a time on each"),
     case("idle-4000", Full, idle(4_000), "resident memory and CPU time: 4,000 idle connections"),
     case("idle-9000", Headline, idle(9_000), "resident memory and CPU time: 9,000 idle connections"),
     case("udp-10", Full, ping_pong(10), "UDP: 64 B there and back on 10 flows, 10 at a time"),
@@ -224,6 +236,14 @@ const fn uneven(loops: usize, exchanges: usize) -> Load {
     Load::Uneven { loops, exchanges }
 }
 
+const fn pgbench(connections: Connections) -> Load {
+    Load::Tool(Tool::PgBench { connections })
+}
+
+const fn redis(pipeline: u32) -> Load {
+    Load::Tool(Tool::RedisBenchmark { pipeline })
+}
+
 const fn ping_pong(flows: usize) -> Load {
     Load::Datagrams(Datagrams::PingPong { flows })
 }
@@ -249,8 +269,8 @@ impl Load {
             Self::OpenLoop { .. } | Self::Idle { .. } => Service::Echo { bytes: SMALL },
             Self::Bulk { direction, .. } => Service::Bulk(direction),
             Self::Mixed { .. } => Service::EchoOrBulk { bytes: SMALL },
-            // Backends of another kind: see `datagram`.
-            Self::Datagrams(_) => Service::Echo { bytes: SMALL },
+            // Backends of another kind: see `datagram` and `tool`.
+            Self::Datagrams(_) | Self::Tool(_) => Service::Echo { bytes: SMALL },
         }
     }
 
@@ -271,6 +291,11 @@ impl Load {
         }
     }
 
+    /// Whether doing without a proxy says something: not about what a proxy keeps.
+    pub(crate) fn has_limits(self) -> bool {
+        !matches!(self, Self::Idle { .. } | Self::Datagrams(Datagrams::Idle))
+    }
+
     /// Backend addresses to spread over. A connection that the proxy ends first leaves its local port waiting for a
     /// minute; several addresses keep 8 closing loops and thousands of idle connections far from running out of ports.
     pub(crate) fn backends(self) -> usize {
@@ -279,7 +304,8 @@ impl Load {
             | Self::OpenLoop { .. }
             | Self::Bulk { .. }
             | Self::Mixed { .. }
-            | Self::Datagrams(_) => 1,
+            | Self::Datagrams(_)
+            | Self::Tool(_) => 1,
             Self::Uneven { .. } => 4,
             Self::Churn { .. } | Self::Idle { .. } | Self::ExchangeAmongIdle { .. } => 8,
         }
@@ -305,6 +331,8 @@ impl Load {
             Self::Datagrams(Datagrams::NewFlows) => Unit::new("CPU us/flow", 2, "flows/s", 0),
             Self::Datagrams(Datagrams::Idle) => Unit::new("KiB/flow", 2, "CPU us/s", 1),
             Self::Datagrams(_) => Unit::new("CPU us/datagram", 2, "datagrams/s", 0),
+            Self::Tool(Tool::PgBench { .. }) => Unit::new("CPU us/transaction", 2, "transactions/s", 0),
+            Self::Tool(Tool::RedisBenchmark { .. }) => Unit::new("CPU us/command", 2, "commands/s", 0),
             Self::Idle { .. } => Unit::new("KiB/connection", 2, "CPU us/s", 1),
         }
     }

@@ -38,6 +38,7 @@ pub(crate) fn describe(plan: &Plan) -> Machine {
         peers: plan
             .peers
             .iter()
+            .filter(|peer| !peer.is_limit())
             .map(|peer| Version { peer: peer.name, version: peer.version().unwrap_or_default() })
             .collect(),
     }

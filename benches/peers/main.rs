@@ -15,6 +15,7 @@
 //! | `load` | the clients of a case |
 //! | `backend` | the simulated backends of a case |
 //! | `datagram` | clients and backends of the cases over UDP |
+//! | `tool` | the cases in which a real program is the load |
 //! | `tally` | what clients and backends count, and its accounts |
 //! | `proxy` | one running proxy, from start to end |
 //! | `usage` | CPU time and memory of a process tree; pinning |
@@ -36,7 +37,11 @@ mod plot;
 mod proxy;
 mod report;
 mod tally;
+mod tool;
 mod usage;
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::ExitCode;
@@ -67,6 +72,16 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("bench: {}: {error}", results.display());
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if let Some(mut inside) = peers::limit::in_own_namespace() {
+        // So that rules of the packet filter touch nobody else's packets.
+        return match inside.status() {
+            Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
+            Err(error) => {
+                eprintln!("bench: unshare: {error}");
                 ExitCode::FAILURE
             }
         };

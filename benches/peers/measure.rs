@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::args::Plan;
 use crate::backend::Backends;
-use crate::cases::{Load, PEAK};
+use crate::cases::{Load, PEAK, Unit};
 use crate::failure::Failure;
 use crate::peers::{Contest, Peer, Transport};
 use crate::proxy::Proxy;
 use crate::tally::Tally;
 use crate::usage::Cpus;
-use crate::{datagram, load};
+use crate::{datagram, load, tool};
 
 /// What one measurement found, in the units of its load.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -68,7 +68,11 @@ pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
             let places = round as usize % order.len().max(1);
             order.rotate_left(places);
             for peer in order {
-                let result = measure(case.load, peak, peer, plan.cpus, plan.length).await;
+                let mut result = measure(case.load, peak, peer, plan.cpus, plan.length).await;
+                if let (true, Ok(sample)) = (peer.is_limit(), &mut result) {
+                    // It is nobody's CPU time that is spent.
+                    sample.cost = f64::NAN;
+                }
                 tell(plan, round, case.name, case.load, peer, &result);
                 measurements.push(Measurement { case: case.name, peer: peer.name, result });
             }
@@ -80,7 +84,7 @@ pub(crate) async fn rounds(plan: &Plan) -> Vec<Measurement> {
 /// What the slowest peer reaches in [`PEAK`] now, in exchanges a second; `None` if none came through.
 async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
     let mut rates = Vec::new();
-    for peer in plan.peers.iter().filter(|peer| peer.contest == Contest::Proxies) {
+    for peer in plan.peers.iter().filter(|peer| peer.contest == Contest::Proxies && !peer.is_limit()) {
         let result = measure(PEAK, None, peer, plan.cpus, plan.length / 2).await;
         tell(plan, round, "(peak)", PEAK, peer, &result);
         rates.extend(result.map(|sample| sample.rate));
@@ -91,6 +95,9 @@ async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
 async fn measure(load: Load, peak: Option<f64>, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
     if let Load::Datagrams(load) = load {
         return datagram::measure(load, peer, cpus, length).await;
+    }
+    if let Load::Tool(tool) = load {
+        return tool::measure(tool, peer, cpus, length).await;
     }
     let tally = Rc::new(Tally::new(load.bound()));
     let backends = Backends::start(load, &tally)?;
@@ -107,7 +114,11 @@ fn tell(plan: &Plan, round: u32, case: &str, load: Load, peer: &Peer, result: &R
         Ok(sample) => {
             let lag = sample.lag.map_or_else(String::new, |lag| format!(", the load lags by p99 {:.0} us", lag.p99_us));
             let lost = sample.lost.map_or_else(String::new, |lost| format!(", lost {:.2} %", lost * 100.0));
-            eprintln!("{place} {:>8.3} {}{lag}{lost}", sample.cost, load.unit().cost);
+            let Unit { cost, rate, .. } = load.unit();
+            match sample.cost.is_finite() {
+                true => eprintln!("{place} {:>8.3} {cost}{lag}{lost}", sample.cost),
+                false => eprintln!("{place} {:>8.1} {rate}{lag}{lost}", sample.rate),
+            }
         }
         Err(failure) => eprintln!("{place} FAILED: {failure}"),
     }

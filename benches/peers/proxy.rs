@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::failure::Failure;
+use crate::peers::limit::Rules;
 use crate::peers::{Peer, Ready, Site, Transport};
 use crate::usage::{self, Cpus, Meters};
 
@@ -27,7 +28,10 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 /// A proxy that serves; stopped when dropped.
 pub(crate) struct Proxy {
-    child: Child,
+    /// Absent where there is no proxy.
+    child: Option<Child>,
+    /// What the kernel was told instead.
+    _rules: Option<Rules>,
     /// The whole tree, once it serves.
     processes: Vec<Pid>,
     site: Site,
@@ -49,11 +53,17 @@ impl Proxy {
     ) -> Result<Self, Failure> {
         let dir = TempDir::with_prefix("evenkeel-bench-")?;
         let [listen, admin] = free_addrs()?;
-        let site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
+        let mut site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
+        if peer.is_limit() {
+            let rules = if let Ready::Dnat = peer.ready { Some(Rules::install(&site)?) } else { None };
+            site.listen = if rules.is_some() { listen } else { backends[0] };
+            return Ok(Self { child: None, _rules: rules, processes: Vec::new(), site, cpu: cpus.proxy, dir });
+        }
         let log = File::create(dir.path().join("log"))?;
         let mut command = peer.command(&site, transport, cpus.proxy)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut proxy = Self { child, processes: Vec::new(), site, cpu: cpus.proxy, dir };
+        let pid = Pid::from_child(&child);
+        let mut proxy = Self { child: Some(child), _rules: None, processes: Vec::new(), site, cpu: cpus.proxy, dir };
 
         let deadline = Instant::now() + START_LIMIT;
         while !proxy.serves(peer.ready, transport).await? {
@@ -62,7 +72,7 @@ impl Proxy {
             }
             sleep(LOOK_AGAIN).await;
         }
-        proxy.processes = usage::process_tree(proxy.pid())?;
+        proxy.processes = usage::process_tree(pid)?;
         usage::check_pinned(&proxy.processes, cpus.proxy)?;
         Ok(proxy)
     }
@@ -81,13 +91,16 @@ impl Proxy {
     }
 
     async fn serves(&mut self, ready: Ready, transport: Transport) -> Result<bool, Failure> {
-        if let Some(status) = self.child.try_wait()? {
+        let Some(child) = &mut self.child else { return Ok(true) };
+        if let Some(status) = child.try_wait()? {
             return Err(self.start_failed(&status.to_string()));
         }
+        let pid = Pid::from_child(child);
         match ready {
             Ready::Readyz => Ok(readyz(self.site.admin).await.unwrap_or(false)),
+            Ready::Direct | Ready::Dnat => Ok(true),
             Ready::Listening { processes } => {
-                Ok(is_listening(self.site.listen, transport)? && usage::process_tree(self.pid())?.len() == processes)
+                Ok(is_listening(self.site.listen, transport)? && usage::process_tree(pid)?.len() == processes)
             }
         }
     }
@@ -97,34 +110,31 @@ impl Proxy {
         let last = log.lines().rev().take(3).collect::<Vec<_>>().join(" <- ");
         Failure::Start(format!("did not start: {how}; the end of its log, last line first: {last}"))
     }
-
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    fn has_ended_by(&mut self, deadline: Instant) -> bool {
-        while let Ok(None) = self.child.try_wait() {
-            if Instant::now() > deadline {
-                return false;
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        true
-    }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // Not yet waited for, so the process id is still its own; that it has already ended is no error.
-        let _ = kill_process(self.pid(), Signal::TERM);
-        if !self.has_ended_by(Instant::now() + STOP_LIMIT) {
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        if !has_ended_by(child, Instant::now() + STOP_LIMIT) {
             for &pid in &self.processes {
                 let _ = kill_process(pid, Signal::KILL);
             }
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
+}
+
+fn has_ended_by(child: &mut Child, deadline: Instant) -> bool {
+    while let Ok(None) = child.try_wait() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    true
 }
 
 /// Two free addresses on 127.0.0.1.

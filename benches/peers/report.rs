@@ -149,6 +149,11 @@ impl Summary {
     }
 }
 
+/// A figure, unless there is none: of the CPU time of nobody, or a percentile that a program does not report.
+fn known(figure: f64) -> Option<f64> {
+    figure.is_finite().then_some(figure)
+}
+
 /// The middle one, or the mean of the middle two; `None` of nothing.
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
@@ -199,8 +204,12 @@ impl CaseReport {
     }
 
     fn against_best(&self, figure: impl Fn(&PeerReport) -> Option<f64>) -> Option<(f64, &'static str)> {
-        let ours = self.peers.iter().find(|peer| peer.peer == SUBJECT).and_then(&figure)?;
-        let others = self.peers.iter().filter(|peer| !peer.peer.starts_with(SUBJECT) && peer.peer != "before");
+        let figure = |peer: &PeerReport| figure(peer).and_then(known);
+        let ours = self.peers.iter().find(|peer| peer.peer == SUBJECT).and_then(figure)?;
+        let is_rival = |peer: &&PeerReport| {
+            !peer.peer.starts_with(SUBJECT) && peer.peer != "before" && peer.cost().and_then(known).is_some()
+        };
+        let others = self.peers.iter().filter(is_rival);
         let (best, name) =
             others.filter_map(|peer| Some((figure(peer)?, peer.peer))).min_by(|a, b| a.0.total_cmp(&b.0))?;
         Some((ours / best, name))
@@ -215,12 +224,13 @@ impl PeerReport {
     fn write_rows(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
         if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance, lost }) = &self.summary {
             let digits = unit.cost_digits;
-            let spread = format!("{cost_min:.digits$} - {cost_max:.digits$}");
-            let ratio = self.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
-            write!(f, "  {:<15} {cost:>17.digits$} {spread:>17} {ratio:>6}", self.peer)?;
+            let shown = |figure: f64, digits: usize| known(figure).map_or("-".into(), |it| format!("{it:.digits$}"));
+            let spread = known(*cost).map_or("-".into(), |_| format!("{cost_min:.digits$} - {cost_max:.digits$}"));
+            let ratio = self.ratio.map_or("-".into(), |ratio| shown(ratio, 2));
+            write!(f, "  {:<15} {:>17} {spread:>17} {ratio:>6}", self.peer, shown(*cost, digits))?;
             write!(f, " {rate:>14.digits$}", digits = unit.rate_digits)?;
             if let Some(Latency { p50_us, p99_us, p999_us }) = latency {
-                write!(f, " {p50_us:>9.0} {p99_us:>9.0} {p999_us:>9.0}")?;
+                write!(f, " {:>9} {:>9} {:>9}", shown(*p50_us, 0), shown(*p99_us, 0), shown(*p999_us, 0))?;
             }
             if let Some(lost) = lost {
                 write!(f, "  lost {:.2} %", lost * 100.0)?;

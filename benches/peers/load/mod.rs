@@ -78,7 +78,7 @@ pub(crate) async fn run(
             Ok(window(&mut clients, proxy, tally, length).await?.per_operation())
         }
         Load::Idle { connections } => idle::run(connections, proxy, tally, length).await,
-        Load::Datagrams(_) => Err(Failure::Load("datagrams have a load of their own".into())),
+        Load::Datagrams(_) | Load::Tool(_) => Err(Failure::Load("it has a load of its own".into())),
     }
 }
 

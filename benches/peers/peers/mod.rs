@@ -4,6 +4,7 @@
 mod envoy;
 mod evenkeel;
 mod haproxy;
+pub(crate) mod limit;
 mod nginx;
 
 use std::fmt::Write as _;
@@ -68,6 +69,10 @@ pub(crate) enum Ready {
     Readyz,
     /// It listens, and its tree has this many processes.
     Listening { processes: usize },
+    /// There is nothing to start.
+    Direct,
+    /// There is nothing to start but rules of the kernel's packet filter.
+    Dnat,
 }
 
 /// Where one measurement takes place.
@@ -100,6 +105,8 @@ pub(crate) fn all() -> Vec<Peer> {
     all.extend(haproxy::peers());
     all.push(nginx::peer());
     all.push(envoy::peer());
+    all.push(limit::direct());
+    all.push(limit::dnat());
     all
 }
 
@@ -130,6 +137,11 @@ impl Peer {
         let said = String::from_utf8_lossy(&said);
         let line = said.lines().find(|line| !line.is_empty()).unwrap_or_default();
         Some(line.split_once("version: ").map_or(line, |(_, version)| version).to_owned())
+    }
+
+    /// Whether it is no proxy but a limit to all of them. What the kernel does for it is nobody's CPU time.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self.ready, Ready::Direct | Ready::Dnat)
     }
 
     /// Whether it takes part in this contest.
