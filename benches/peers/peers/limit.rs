@@ -48,7 +48,7 @@ impl Rules {
         let rule = |transport| format!("ip daddr {} {transport} dport {} dnat to {to};", from.ip(), from.port());
         let rules = Self(());
         nft(&format!(
-            "table ip evenkeel_bench {{ chain output {{ type nat hook output priority -100; {} {} }} }}",
+            "table ip evenkeel_bench {{ chain output {{ type nat hook output priority -100; {} {} }}; }}",
             rule("tcp"),
             rule("udp"),
         ))?;
