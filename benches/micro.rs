@@ -35,6 +35,7 @@ fn main() {
         println!("{:<34}{:>10.1}{:>10.1}", name, nanos_per_pick(&picker(10)), nanos_per_pick(&picker(1_000)));
     }
     println!("{:<34}{:>10.2}{:>10.2}", "maglev table, ms", millis_per_table(10), millis_per_table(1_000));
+    println!("{:<34}{:>10.2}", "a session on 1 of 1,000, ns", nanos_per_lease());
     println!("{:<34}{:>10.2}", "a look at the snapshot, ns", nanos_per_look());
     println!("{:<34}{:>10.2}", "configuration of 10,000 backends, ms", millis_per_configuration());
 }
@@ -54,6 +55,20 @@ fn nanos_per_pick(picker: &Picker) -> f64 {
         let start = Instant::now();
         for key in 0..PICKS {
             black_box(picker.pick(Request { key: black_box(key), tried: &[], now_ms: 1_000, random: key }));
+        }
+        start.elapsed().as_nanos() as f64 / PICKS as f64
+    })
+}
+
+/// What it costs to count a session when it begins and when it ends, where a picker of 1,000 backends wants to know.
+fn nanos_per_lease() -> f64 {
+    let members = members(1_000, |_| 1);
+    let loads: Vec<_> = members.iter().map(|member| Arc::clone(&member.load)).collect();
+    let _picker = Picker::build(Policy::LeastConnections, members, None);
+    median(|| {
+        let start = Instant::now();
+        for (_, load) in (0..PICKS).zip(loads.iter().cycle()) {
+            drop(black_box(load.lease()));
         }
         start.elapsed().as_nanos() as f64 / PICKS as f64
     })

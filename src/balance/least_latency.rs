@@ -35,20 +35,36 @@ impl LeastLatency {
 /// The position of the one with the lowest score, of at most [`FEW`]; of equals the first, which chance has chosen.
 fn best<'a>(compared: impl Iterator<Item = &'a Candidate> + Clone, request: Request<'_>) -> Option<u16> {
     let mut latencies = [None; FEW];
+    let mut fastest = None;
     for (latency, candidate) in latencies.iter_mut().zip(compared.clone()) {
         *latency = candidate.load.latency.at(request.now_ms);
+        fastest = latency.map(|latency| fastest.map_or(latency, |fastest: f32| fastest.min(latency))).or(fastest);
     }
     // One that never answered is taken for as fast as the fastest: it is tried soon, but not by everybody.
-    let unknown = latencies.into_iter().flatten().reduce(f32::min).unwrap_or(NOBODY_KNOWN);
-    let score = |candidate: &Candidate, latency: Option<f32>| {
-        let sessions = candidate.load.active().saturating_add(1);
-        f64::from(latency.unwrap_or(unknown)) * f64::from(sessions) / f64::from(candidate.weight)
-    };
+    let unknown = fastest.unwrap_or(NOBODY_KNOWN);
     let (_, best) = compared
         .zip(latencies)
-        .map(|(candidate, latency)| (score(candidate, latency), candidate))
-        .reduce(|best, next| if next.0 < best.0 { next } else { best })?;
+        .map(|(candidate, latency)| (Score::of_one_more(candidate, latency.unwrap_or(unknown)), candidate))
+        .reduce(|best, next| if next.0.is_below(best.0) { next } else { best })?;
     Some(best.position)
+}
+
+/// `latency * (active + 1) / weight` as a fraction, which is compared without a division.
+#[derive(Debug, Clone, Copy)]
+struct Score {
+    work: f64,
+    weight: f64,
+}
+
+impl Score {
+    fn of_one_more(candidate: &Candidate, latency: f32) -> Self {
+        let sessions = candidate.load.active().saturating_add(1);
+        Self { work: f64::from(latency) * f64::from(sessions), weight: f64::from(candidate.weight) }
+    }
+
+    fn is_below(self, other: Self) -> bool {
+        self.work * other.weight < other.work * self.weight
+    }
 }
 
 #[cfg(test)]

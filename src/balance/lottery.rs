@@ -10,6 +10,8 @@ const DRAWS: usize = 16;
 pub(super) struct Lottery {
     /// Of each candidate, the weights up to and including its own; ascending.
     ends: Vec<u64>,
+    /// Whether all weigh the same, so that nothing has to be searched for.
+    is_even: bool,
 }
 
 /// An endless row of random words out of one: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
@@ -25,13 +27,19 @@ impl Lottery {
             sum += u64::from(weight);
             sum
         });
-        Self { ends: ends.collect() }
+        let ends: Vec<u64> = ends.collect();
+        let is_even = ends.iter().zip(1..).all(|(end, count)| *end == ends[0] * count);
+        Self { ends, is_even }
     }
 
     /// The index of a candidate that is accepted, each with a chance by its weight; `None` if nobody is.
     pub(super) fn draw(&self, chance: &mut Chance, accepts: impl Fn(usize) -> bool) -> Option<usize> {
         let total = *self.ends.last()?;
         let draw = |chance: &mut Chance| {
+            if self.is_even {
+                let count = u64::try_from(self.ends.len()).unwrap_or(u64::MAX);
+                return usize::try_from(chance.below(count)).unwrap_or(0);
+            }
             let ticket = chance.below(total);
             self.ends.partition_point(|end| *end <= ticket)
         };
@@ -69,18 +77,21 @@ mod tests {
     #[test]
     fn chances_are_by_weight() {
         const DRAWS: u32 = 100_000;
-        let weights = [1, 2, 7];
-        let lottery = Lottery::new(weights.into_iter());
-        let mut chance = Chance::new(42);
-        let mut drawn = [0_u32; 3];
-        for _ in 0..DRAWS {
-            drawn[lottery.draw(&mut chance, |_| true).expect("there are candidates")] += 1;
-        }
-        for (count, weight) in drawn.into_iter().zip(weights) {
-            let share = f64::from(count) / f64::from(DRAWS);
-            let fair = f64::from(weight) / 10.0;
-            // Ten standard deviations.
-            assert!((share - fair).abs() < 10.0 * (fair * (1.0 - fair) / f64::from(DRAWS)).sqrt(), "{drawn:?}");
+        // The even ones are drawn in another way than the others.
+        for weights in [[1, 2, 7], [7, 2, 1], [3, 3, 3], [3, 3, 4]] {
+            let lottery = Lottery::new(weights.into_iter());
+            let total: u16 = weights.iter().sum();
+            let mut chance = Chance::new(42);
+            let mut drawn = [0_u32; 3];
+            for _ in 0..DRAWS {
+                drawn[lottery.draw(&mut chance, |_| true).expect("there are candidates")] += 1;
+            }
+            for (count, weight) in drawn.into_iter().zip(weights) {
+                let share = f64::from(count) / f64::from(DRAWS);
+                let fair = f64::from(weight) / f64::from(total);
+                // Ten standard deviations.
+                assert!((share - fair).abs() < 10.0 * (fair * (1.0 - fair) / f64::from(DRAWS)).sqrt(), "{drawn:?}");
+            }
         }
     }
 

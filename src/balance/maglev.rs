@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::least_connections::Cost;
+use super::ledger::Ledger;
 use super::rotation::Rotation;
 use super::{Load, Member, Request, positioned};
 use crate::config::Hashing;
@@ -46,7 +47,7 @@ pub struct Maglev {
     table: Arc<Table>,
     /// By rank.
     places: Vec<Place>,
-    bound: Option<Bound>,
+    bound: Option<(Bound, Arc<Ledger>)>,
 }
 
 /// Who owns which slot.
@@ -98,13 +99,14 @@ impl Maglev {
             Some(previous) if previous.table.members == members => Arc::clone(&previous.table),
             _ => Arc::new(Table::new(members)),
         };
-        let bound = hashing.bounded_load.map(|factor| Bound::new(factor, &places));
+        let available = places.iter().filter(|place| place.available).map(|place| (&place.load, place.weight));
+        let bound = hashing.bounded_load.map(|factor| (Bound::new(factor, &places), Ledger::open(available)));
         Self { table, places, bound }
     }
 
     /// The first member in the client's order of slots that is available, untried and within the bound.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
-        let limit = self.bound.map(|bound| bound.now(&self.places));
+        let limit = self.bound.as_ref().map(|(bound, ledger)| bound.now(ledger.sessions()));
         let is_open = |place: &Place| place.available && !request.tried.contains(&place.position);
         let accepts = |place: &Place| is_open(place) && limit.is_none_or(|limit| limit.has_room(place));
         let place = self
@@ -139,7 +141,7 @@ impl Maglev {
         self.places
             .iter()
             .filter(|place| is_open(place))
-            .min_by_key(|place| (Cost::of_one_more(&place.load, place.weight), place.rank_for(key)))
+            .min_by_key(|place| (Cost::of_one_more(place.load.active(), place.weight), place.rank_for(key)))
     }
 
     fn at(&self, slot: u32) -> Option<&Place> {
@@ -212,9 +214,7 @@ impl Bound {
     }
 
     /// Reads the loads of all members.
-    fn now(self, places: &[Place]) -> Limit {
-        let available = places.iter().filter(|place| place.available);
-        let active: u64 = available.map(|place| u64::from(place.load.active())).sum();
+    fn now(self, active: u64) -> Limit {
         Limit { bound: self, sessions: u128::from(active) + 1 }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! round_robin        whose turn is it?          turns come from `rotation`, one order for all workers
-//! least_connections  who is least busy?         reads every load, keeps only where equals go on
+//! least_connections  who is least busy?         reads every load, or with many members the `ledger`
 //! power_of_two       who is less busy of two?   two drawn from the `lottery`, keeps nothing
 //! least_latency      who will answer first?     a few compared by `latency`, of many two from the `lottery`
 //! random             whoever it is              drawn from the `lottery`, keeps nothing
@@ -20,6 +20,7 @@ mod candidate;
 mod latency;
 mod least_connections;
 mod least_latency;
+mod ledger;
 mod lottery;
 mod maglev;
 mod power_of_two;
@@ -30,21 +31,27 @@ mod round_robin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use arc_swap::ArcSwapOption;
+
 pub use self::latency::Latency;
 use self::least_connections::LeastConnections;
 use self::least_latency::LeastLatency;
+use self::ledger::Entry;
 use self::maglev::Maglev;
 use self::power_of_two::PowerOfTwo;
 use self::random::Random;
 use self::round_robin::RoundRobin;
 use crate::config::Policy;
 
-/// How busy a backend is, over all workers and across reloads.
+/// How busy a backend is, over all workers and across reloads. On a cache line of its own, for picks compare many of them.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct Load {
     active: AtomicU32,
     /// How long it takes to answer.
     pub latency: Latency,
+    /// Who is told of what changes; the picker in force decides.
+    entry: ArcSwapOption<Entry>,
 }
 
 /// One outstanding session on a [`Load`]; dropping it ends it.
@@ -60,13 +67,34 @@ impl Load {
     /// Counts one more session until the lease is dropped.
     pub fn lease(self: &Arc<Self>) -> Lease {
         self.active.fetch_add(1, Ordering::Relaxed);
+        self.tell();
         Lease(Arc::clone(self))
+    }
+
+    /// Has this ledger told of every change from now on, and of what there is.
+    fn enter(&self, entry: Entry) {
+        self.entry.store(Some(Arc::new(entry)));
+        self.tell();
+    }
+
+    /// Has nobody told.
+    fn leave(&self) {
+        if self.entry.load().is_some() {
+            self.entry.store(None);
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(entry) = &*self.entry.load() {
+            entry.note(|| self.active());
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.tell();
     }
 }
 
@@ -125,6 +153,7 @@ impl Picker {
     /// `previous` is the picker that this one replaces: turns go on where they were, and an expensive table is reused
     /// when only availability changed. A position is a `u16`, so members after the 65,535th are never picked.
     pub fn build(policy: Policy, members: Vec<Member>, previous: Option<&Self>) -> Self {
+        members.iter().for_each(|member| member.load.leave());
         match (policy, previous) {
             (Policy::RoundRobin, Some(Self::RoundRobin(previous))) => {
                 Self::RoundRobin(RoundRobin::resume(&members, previous))

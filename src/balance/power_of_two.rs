@@ -21,7 +21,7 @@ impl PowerOfTwo {
     /// The better of two different ones that are not among those tried; the only one if there is one.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
         let [first, second] = self.0.two(request)?;
-        let cost = |candidate: &Candidate| Cost::of_one_more(&candidate.load, candidate.weight);
+        let cost = |candidate: &Candidate| Cost::of_one_more(candidate.load.active(), candidate.weight);
         let better = if cost(second) < cost(first) { second } else { first };
         Some(better.position)
     }
