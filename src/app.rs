@@ -87,6 +87,7 @@ impl App {
         on_reload: impl Fn(&Config) + Send + 'static,
     ) -> Result<Self, StartError> {
         sys::machine::raise_descriptor_limit()?;
+        sys::machine::widen_descriptor_table();
         let workers = config.workers.get();
         let registry = Arc::new(Registry::new(workers));
         let capabilities = capabilities();

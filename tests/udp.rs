@@ -134,6 +134,31 @@ fn flows_of_a_backend_that_is_gone_move_or_stick_as_the_listener_says() {
 }
 
 #[test]
+fn a_backend_that_answers_nobody_is_ejected_and_comes_back() {
+    let (echo, silent) = (Echo::start(), UdpSocket::bind(free_addr()).expect("free"));
+    let silent_addr = silent.local_addr().expect("bound");
+    let front = free_addr();
+    let config = Config::new().udp_listener("main", front, "main", "").pool(
+        "main",
+        &[echo.addr(), silent_addr],
+        "[pools.main.passive_check]\nunanswered = 2\nflows = 2\nwindow = \"10s\"\neject_for = \"2s\"",
+    );
+    let balancer = Balancer::start(&config);
+    let is_up = || balancer.metrics().value("evenkeel_backend_up", &[("backend", &silent_addr.to_string())]) == 1.0;
+    let clients: Vec<UdpSocket> = (0..8).map(|_| client(front)).collect();
+    for _ in 0..2 {
+        clients.iter().for_each(|client| drop(client.send(b"anybody?")));
+    }
+    wait_until("it is ejected", SOON, || !is_up());
+    for client in &clients {
+        // Those of the living one have old answers waiting.
+        let answer = format!("{}:now?", echo.addr().port()).into_bytes();
+        while ask_again(client, b"now?") != answer {}
+    }
+    wait_until("it is back", SOON, is_up);
+}
+
+#[test]
 fn a_long_flow_stays_on_its_backend_across_a_hundred_reloads() {
     let echoes = [Echo::start(), Echo::start(), Echo::start()];
     let front = free_addr();

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,15 @@ impl Proxy {
         let [listen, admin] = free_addrs()?;
         let mut site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
         if peer.is_limit() {
-            let rules = if let Ready::Dnat = peer.ready { Some(Rules::install(&site)?) } else { None };
-            site.listen = if rules.is_some() { listen } else { backends[0] };
+            let rules = if let Ready::Dnat = peer.ready {
+                // The kernel remembers for a while where it sent whom: an address that nobody has asked for before.
+                site.listen
+                    .set_ip(Ipv4Addr::new(127, fastrand::u8(1..), fastrand::u8(..), fastrand::u8(1..255)).into());
+                Some(Rules::install(&site)?)
+            } else {
+                site.listen = backends[0];
+                None
+            };
             return Ok(Self { child: None, _rules: rules, processes: Vec::new(), site, cpu: cpus.proxy, dir });
         }
         let log = File::create(dir.path().join("log"))?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 
 /// Descriptors that this process may raise itself to: the hard limit. `u64::MAX` if there is none.
@@ -17,6 +18,16 @@ pub fn descriptor_limit() -> u64 {
 pub fn raise_descriptor_limit() -> io::Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
+/// Makes room in the kernel's table of our descriptors, now rather than while clients wait: each time that the table of a
+/// process with several threads grows, the kernel has whoever opens a descriptor wait for all CPUs, some 10 ms.
+pub fn widen_descriptor_table() {
+    // 8 bytes each; whoever is allowed more opens them in the end.
+    const MOST: u64 = 1 << 18;
+    let last = i32::try_from(descriptor_limit().min(MOST)).unwrap_or(i32::MAX) - 1;
+    // Without stderr, or room for one more, the table grows later.
+    drop(fcntl_dupfd_cloexec(std::io::stderr(), last));
 }
 
 /// Lets the current thread, and those that it starts, have a CPU after others that want it: by ten steps of niceness, which
