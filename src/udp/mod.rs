@@ -14,6 +14,15 @@
 //! They are watched through one registration with the runtime, and cost no task.
 //!
 //! What a flow holds is in `held`; dropping it closes the socket and gives its places back.
+//!
+//! What was found (`scripts/bench.sh --case 'udp*'`, one worker on one CPU, AMD EPYC):
+//!
+//! - User space has about 3 % of the CPU time; what counts is how many datagrams a system call moves. Trains that stay in one
+//!   piece from the client's UDP_SEGMENT to the backend's UDP_GRO cost a tenth of what they cost one by one.
+//! - A batch is only as long as what comes while the one before it is forwarded. Against trains of 32 small datagrams
+//!   a worker is faster than they come, and pays for more wake-ups than a proxy that lags behind them.
+//! - 10,000 flows cost a datagram a fifth more than 10: the kernel's sockets do not fit the caches any more.
+//! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
 mod assign;
 pub mod flow;
