@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::peers::SUBJECT;
+use crate::peers::limit::LIMITS;
 
 const COLUMNS: usize = 3;
 const PANEL_WIDTH: f64 = 320.0;
@@ -95,7 +96,10 @@ impl<'a> Panel<'a> {
         text(svg, left, unit_top, "start", 11.0, FAINT, self.unit);
         let figures = || self.bars.iter().map(|(_, figure)| *figure);
         let longest = figures().fold(f64::MIN_POSITIVE, f64::max);
-        let longest = longest.min(CLIP * figures().fold(f64::INFINITY, f64::min));
+        // The limits are no measure for the others.
+        let is_proxy = |(name, _): &&(&str, f64)| !LIMITS.contains(name);
+        let shortest = self.bars.iter().filter(is_proxy).map(|(_, figure)| *figure).fold(f64::INFINITY, f64::min);
+        let longest = longest.min(CLIP * shortest);
         let room = PANEL_WIDTH - NAME - FIGURE - MARGIN;
         for (index, (name, figure)) in self.bars.iter().enumerate() {
             let y = top + TITLE + ROW * index as f64;
