@@ -31,6 +31,8 @@ impl Control {
     pub(super) fn publish(&mut self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
         let new = Arc::new(assemble(generation, config, pools, &self.binder, &self.registry));
         let old = self.snapshot.swap(Arc::clone(&new));
+        // First room, then more: reloads may follow each other sooner than anybody keeps house.
+        self.retired.free_unused();
         self.retired.keep(&old, &new);
     }
 }
