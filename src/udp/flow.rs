@@ -18,41 +18,21 @@
 //! Invariants: a flow is in exactly one list. A key leads to at most one flow, and to none once that has had the datagrams
 //! of the client that `requests` allows. An identity is never reused, so what is said of a flow that is over is noticed.
 
+mod key;
 mod order;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-
 use hashbrown::HashTable;
 use slab::Slab;
 
+pub use self::key::{FlowId, FlowKey};
 use self::order::{Links, Order};
 use crate::config::{OnBackendDown, Quota};
-use crate::hash::hash;
 
 /// How long a datagram may wait for its reply before a flow of a lame duck moves. Any service that is worth staying with
 /// answers, or acknowledges, within that.
 const LAME_DUCK_PATIENCE_MS: u64 = 1_000;
-
-/// What makes two datagrams belong together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlowKey {
-    /// Who sends.
-    pub client: SocketAddr,
-    /// To which address of ours; only known, and only needed, on a wildcard bind.
-    pub destination: Option<IpAddr>,
-    /// Which backend, by any number, where each datagram is given one anew; otherwise 0.
-    pub lane: u64,
-}
-
-/// A flow while it lives on one backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FlowId {
-    slot: u32,
-    /// Counts everything that was ever given an identity; it takes hours at any rate to come round.
-    generation: u32,
-}
 
 /// What the configuration says about flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +83,6 @@ pub struct Reply {
     pub key: FlowKey,
     /// Whether the flow has had all that it was to have; the caller ends it.
     pub is_last: bool,
-    /// Whether it had none before.
-    pub is_first: bool,
 }
 
 /// A flow that is over.
@@ -223,7 +201,9 @@ impl<U> Flows<U> {
 
     /// Where the next datagram of the client goes when this is known about the flow's backend.
     pub fn onward(&self, id: FlowId, standing: Standing, now_ms: u64) -> Onward {
-        let Some(flow) = self.flows.get(id.index()) else { return Onward::Stay };
+        let Some(flow) = self.flows.get(id.index()).filter(|flow| flow.generation == id.generation) else {
+            return Onward::Stay;
+        };
         let is_left_alone =
             || flow.in_vain > 0 && now_ms.saturating_sub(flow.in_vain_since_ms) >= LAME_DUCK_PATIENCE_MS;
         match (standing, self.rules.on_backend_down) {
@@ -309,7 +289,7 @@ impl<U> Flows<U> {
         } else {
             self.touch(id.slot, now_ms);
         }
-        Some(Reply { key, is_last, is_first })
+        Some(Reply { key, is_last })
     }
 
     /// Ends a flow that has been silent for too long, if there is one.
@@ -378,46 +358,5 @@ impl<U> Flows<U> {
         order.remove(&mut self.flows, slot);
         let Flow { key, held, requests, responses, began_ms, .. } = self.flows.remove(slot as usize);
         Ended { key, held, requests, responses, began_ms }
-    }
-}
-
-impl FlowId {
-    /// As one number, for the kernel to give back.
-    pub fn token(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
-    }
-
-    /// From the number that [`FlowId::token`] made.
-    pub fn from_token(token: u64) -> Self {
-        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("masked");
-        Self { slot: half(token), generation: half(token >> 32) }
-    }
-
-    fn index(self) -> usize {
-        self.slot as usize
-    }
-}
-
-impl FlowKey {
-    /// The scope of an address counts: the same link-local address on two links is two clients.
-    fn hash(&self, seed: u64) -> u64 {
-        let mut bytes = [0; 46];
-        bytes[..16].copy_from_slice(&octets(self.client.ip()));
-        bytes[16..18].copy_from_slice(&self.client.port().to_ne_bytes());
-        if let SocketAddr::V6(client) = self.client {
-            bytes[18..22].copy_from_slice(&client.scope_id().to_ne_bytes());
-        }
-        if let Some(destination) = self.destination {
-            bytes[22..38].copy_from_slice(&octets(destination));
-        }
-        bytes[38..].copy_from_slice(&self.lane.to_ne_bytes());
-        hash(&bytes, seed)
-    }
-}
-
-fn octets(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => Ipv6Addr::octets(&ip),
     }
 }

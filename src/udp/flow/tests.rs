@@ -1,5 +1,6 @@
 mod simulation;
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 
 use super::*;
