@@ -1,17 +1,19 @@
-//! A session that panics harms no other.
+//! What panics harms nobody else: neither a session nor what forwards datagrams.
 
 mod support;
 
 use std::io::Write;
+use std::net::UdpSocket;
 
 use support::backend::{Backend, Behaviour, greeted};
 use support::balancer::Balancer;
 use support::config::Config;
+use support::datagram::{Echo, ask, client};
 use support::port::free_addr;
 use support::socket::{assert_echo, connect, wait_reset};
 use support::wait::{SOON, wait_until};
 
-/// The listener whose sessions panic when a client sends 0xFF first.
+/// The listener that panics when a client sends 0xFF first, or in a datagram of its own.
 const FAULTY: &str = "faulty";
 
 #[test]
@@ -48,4 +50,36 @@ fn a_panic_ends_one_session_and_is_counted() {
     drop((fresh, others));
     balancer.wait_idle(SOON);
     wait_until("the backend's sides are closed too", SOON, || back.open() == 0);
+}
+
+#[test]
+fn a_panic_over_udp_costs_the_flows_of_one_address_and_is_counted() {
+    let (front, other, tcp) = (free_addr(), free_addr(), free_addr());
+    let (echo, back) = (Echo::start(), Backend::start(Behaviour::Greet));
+    let config = Config::new()
+        .udp_listener(FAULTY, front, "datagrams", "")
+        .udp_listener("other", other, "datagrams", "")
+        .listener("tcp", tcp, "main", "")
+        .pool("datagrams", &[echo.addr()], "")
+        .pool("main", &[back.addr()], "");
+    let balancer = Balancer::start_with(&config, |command| {
+        command.env("EVENKEEL_FAULT_PANIC", FAULTY);
+    });
+    let mut sessions: Vec<_> = (0..4).map(|_| greeted(tcp).0).collect();
+    let clients = |front| (0..8).map(|_| client(front)).collect::<Vec<_>>();
+    let (faulty, others) = (clients(front), clients(other));
+    let all_are_answered = |clients: &[UdpSocket]| clients.iter().all(|client| ask(client, b"still there?").is_ok());
+    assert!(all_are_answered(&faulty) && all_are_answered(&others));
+
+    faulty[0].send(&[0xff]).expect("sent");
+    wait_until("it is counted", SOON, || balancer.metrics().value("evenkeel_session_panics_total", &[]) == 1.0);
+    sessions.iter_mut().for_each(assert_echo);
+    assert!(all_are_answered(&others), "on the same workers");
+    assert!(all_are_answered(&faulty), "as new flows");
+    let metrics = balancer.metrics();
+    let ended = metrics.sum("evenkeel_flows_closed_total", &[("reason", "panicked")]);
+    assert!((1.0..=8.0).contains(&ended), "those of one worker: {ended}");
+    assert_eq!(metrics.sum("evenkeel_flows_closed_total", &[]), ended);
+    assert_eq!(metrics.sum("evenkeel_listener_flows_active", &[]), 16.0);
+    assert_eq!(metrics.sum("evenkeel_backend_sessions_active", &[("pool", "datagrams")]), 16.0);
 }

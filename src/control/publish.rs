@@ -78,7 +78,13 @@ fn view_listener(
         }
         Protocol::Udp(udp) => {
             let state = registry.udp_listener(name, &listener.pool);
-            View::Udp(Arc::new(UdpListenerView { config: udp.clone(), access_log, state, pool }))
+            View::Udp(Arc::new(UdpListenerView {
+                config: udp.clone(),
+                binds: listener.bind.len(),
+                access_log,
+                state,
+                pool,
+            }))
         }
     }
 }
@@ -118,7 +124,7 @@ fn view_backend(
     let key = BackendKey { pool: pool_name.clone(), backend: backend.identity.clone() };
     let state = registry.backend(&key, initial);
     // What was found out about another machine, or before a time without checks, says nothing about this one.
-    let is_known = previous.is_some_and(|view| view.knows(&key.backend, &endpoint));
+    let is_known = previous.is_some_and(|view| view.find(&key.backend, &endpoint).is_some());
     if !is_known || (pool.health_check.is_none() && pool.passive_check.is_none()) {
         state.publish_status(initial);
     }

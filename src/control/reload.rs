@@ -103,6 +103,7 @@ impl Control {
         for bind in retire {
             self.tell_all(|| Command::Retire(bind)).await;
         }
+        self.tell_all(|| Command::Refresh).await;
         Ok(diff)
     }
 }

@@ -122,6 +122,8 @@ labels! {
         Shutdown = "shutdown",
         /// A system call failed through no fault of either side.
         Internal = "internal",
+        /// What forwards the datagrams of its address panicked.
+        Panicked = "panicked",
     }
 }
 
@@ -132,14 +134,18 @@ labels! {
         TableFull = "table-full",
         /// The client's address is at `max_flows_per_source`.
         SourceLimit = "source-limit",
-        /// It was longer than any datagram may be, and was cut off by the kernel.
+        /// It was longer than any datagram may be and was cut off by the kernel, or came from no address of IP.
         Truncated = "truncated",
         /// No backend of the pool could be picked.
         NoBackend = "no-backend",
         /// The kernel would not send it on.
         SendError = "send-error",
-        /// The kernel had no room for it in the receive buffer.
+        /// The kernel had no room for it in the buffer that it was to leave from.
+        SendBufferFull = "send-buffer-full",
+        /// The kernel had no room for it in the buffer of the socket that it came to: the listener's, or a flow's.
         ReceiveBufferOverrun = "receive-buffer-overrun",
+        /// Its flow had to make room for another before it was sent.
+        Evicted = "evicted",
         /// It claims to come from an address and port of our own, and would go round for ever.
         OwnAddress = "own-address",
         /// It would have begun a flow on a listener that takes no more.

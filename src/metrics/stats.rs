@@ -58,6 +58,8 @@ pub struct BackendStats {
     pub datagrams_downstream: Cell,
     /// Times that a flow had sent it as many datagrams without a reply as `passive_check.unanswered` says.
     pub unanswered_flows: Cell,
+    /// Times that its machine, or one on the way, refused datagrams of a flow that it had not refused just before.
+    pub refused_flows: Cell,
     /// Errors that came back for datagrams sent to it: nobody listens there, or the machine cannot be reached.
     pub icmp_errors: Cell,
 }
@@ -65,7 +67,7 @@ pub struct BackendStats {
 /// About one worker.
 #[derive(Debug, Default)]
 pub struct WorkerStats {
-    /// Session tasks that panicked.
+    /// Session tasks that panicked, and turns of what forwards datagrams.
     pub panics: Cell,
     /// Sessions given to a less loaded worker.
     pub handed_over: Cell,
@@ -97,6 +99,7 @@ impl Default for BackendStats {
             datagrams_upstream: Cell::default(),
             datagrams_downstream: Cell::default(),
             unanswered_flows: Cell::default(),
+            refused_flows: Cell::default(),
             icmp_errors: Cell::default(),
         }
     }

@@ -58,10 +58,27 @@ pub struct BackendState {
     pub stats: PerWorker<BackendStats>,
     /// Probes that succeeded and that failed; written by the control plane.
     pub probes: ProbeCounts,
+    hash_key: u64,
     status: AtomicU8,
     cuts: AtomicU32,
     /// When its machine last refused a datagram, in milliseconds; 0 when it has answered since.
     refused_ms: AtomicU64,
+}
+
+/// Backends by name, with commas.
+#[derive(Debug)]
+pub struct Names<I>(pub I);
+
+impl<'a, I: Iterator<Item = &'a Arc<BackendState>> + Clone> fmt::Display for Names<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, backend) in self.0.clone().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            f.write_str(backend.key.backend.as_str())?;
+        }
+        Ok(())
+    }
 }
 
 /// What the control plane counts of a backend.
@@ -79,6 +96,7 @@ impl BackendState {
     /// A backend that nothing is known of yet.
     pub fn new(key: BackendKey, workers: usize, status: Status) -> Self {
         Self {
+            hash_key: hash::hash(key.backend.as_str().as_bytes(), IDENTITY_SEED),
             key,
             load: Arc::default(),
             stats: PerWorker::new(workers),
@@ -91,7 +109,7 @@ impl BackendState {
 
     /// Hash of the identity; the same in every process.
     pub fn hash_key(&self) -> u64 {
-        hash::hash(self.key.backend.as_str().as_bytes(), IDENTITY_SEED)
+        self.hash_key
     }
 
     /// The verdict of its probes.
@@ -103,7 +121,7 @@ impl BackendState {
     pub fn counted(&self) -> Counted {
         Counted {
             unanswered: self.stats.sum(|stats| stats.unanswered_flows.value()),
-            refused: self.stats.sum(|stats| stats.icmp_errors.value()),
+            refused: self.stats.sum(|stats| stats.refused_flows.value()),
             replies: self.stats.sum(|stats| stats.datagrams_downstream.value()),
         }
     }

@@ -52,6 +52,8 @@ pub struct ListenerView {
 pub struct UdpListenerView {
     /// Limits and timeouts.
     pub config: config::Udp,
+    /// Addresses that it is bound to.
+    pub binds: usize,
     /// Whether flows are recorded.
     pub access_log: AccessLog,
     /// Counters and admissions.
@@ -129,10 +131,10 @@ impl PoolView {
         Self { name, config, backends, by_name, picker }
     }
 
-    /// Whether this backend was a part of the pool, at this endpoint.
-    pub fn knows(&self, backend: &BackendName, endpoint: &Endpoint) -> bool {
-        let known = self.by_name.get(backend).and_then(|index| self.backends.get(usize::from(*index)));
-        known.is_some_and(|view| view.endpoint == *endpoint)
+    /// The backend of this name, if the pool has it at this endpoint.
+    pub fn find(&self, backend: &BackendName, endpoint: &Endpoint) -> Option<&BackendView> {
+        let view = self.by_name.get(backend).and_then(|index| self.backends.get(usize::from(*index)))?;
+        (view.endpoint == *endpoint).then_some(view)
     }
 
     /// What the policy knows a client by; 0 for those that do not hash.

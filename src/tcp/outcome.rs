@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::config::AccessLog;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, Side};
-use crate::pool::backend::BackendState;
+use crate::pool::backend::{BackendState, Names};
 use crate::pool::listener::ListenerState;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::ListenerView;
@@ -150,7 +150,7 @@ impl Outcome {
             client = %Client(self.client),
             pool = self.listener.pool.as_str(),
             backend = backend.map(|backend| backend.key.backend.as_str()),
-            tried = %Tried(&self.tried),
+            tried = %Names(self.tried.iter()),
             connect_ms = self.connected.map(|connected| millis(connected.took)),
             first_byte_ms = self.connected.zip(self.first_byte_at).map(|(connected, at)| millis(at - connected.at)),
             total_ms = millis(total),
@@ -189,20 +189,5 @@ impl fmt::Display for Client {
             ClientAddr::Inet(addr) => addr.fmt(f),
             ClientAddr::Unix => f.write_str("unix"),
         }
-    }
-}
-
-/// Backends in the order in which they were tried, with commas.
-struct Tried<'a>(&'a [Arc<BackendState>]);
-
-impl fmt::Display for Tried<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, backend) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str(",")?;
-            }
-            f.write_str(backend.key.backend.as_str())?;
-        }
-        Ok(())
     }
 }

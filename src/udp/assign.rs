@@ -1,17 +1,27 @@
 //! Which flow a datagram belongs to, and which backend that has.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::flow::{FlowId, FlowKey, Onward, Standing};
-use super::held::{Held, Link, Places, Recording, pick};
+use super::held::{Held, Places, Recording};
+use super::link::{Choice, Link, is_ours, pick};
 use super::{Forwarder, Order, Turn};
 use crate::config::{Assignment, Quota};
-use crate::metrics::reason::{DropReason, FlowCloseReason};
+use crate::metrics::reason::{ConnectErrorReason, DropReason, FlowCloseReason};
 use crate::pool::health::Status;
 use crate::pool::snapshot::BackendView;
-use crate::sys::clock::Tick;
+
+/// Why there is no socket towards a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoLink {
+    /// There is no way to it from here.
+    Unreachable,
+    /// We have no descriptors, ports or memory left.
+    Exhausted,
+}
 
 impl Forwarder {
     /// The one flow of a client, wherever it goes on to.
@@ -19,7 +29,8 @@ impl Forwarder {
         let Some(flow) = self.flows.find(&key) else {
             self.admit(key.client, turn)?;
             let places = self.places(key.client, turn)?;
-            let link = Link::open(&turn.view.pool, key.client, &mut Vec::new(), turn.snapshot.generation, &self.local)?;
+            self.tried.clear();
+            let link = self.link(key.client, Choice::Any, turn)?;
             return self.begin(key, link, places, turn);
         };
         let Some(held) = self.flows.held_mut(flow) else { return Ok(flow) };
@@ -32,35 +43,40 @@ impl Forwarder {
 
     /// The flow of a client with the backend that is picked for its next datagram.
     pub(super) fn lane_of(&mut self, key: FlowKey, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
-        let mut tried = Vec::new();
-        let mut second_choice = None;
-        while let Some((index, backend)) = pick(&turn.view.pool, key.client, &mut tried) {
+        self.tried.clear();
+        while let Some((index, backend)) = pick(&turn.view.pool, key.client, Choice::Any, &mut self.tried) {
             let key = FlowKey { lane: backend.state.hash_key(), ..key };
-            let Some(flow) = self.flows.find(&key) else {
-                self.admit(key.client, turn)?;
-                let places = self.places(key.client, turn)?;
-                // Only our own lack of something keeps a socket from being connected, or a route that is missing.
-                let link =
-                    Link::to(backend, turn.snapshot.generation, &self.local).map_err(|_| DropReason::NoResources)?;
-                return self.begin(key, link, places, turn);
-            };
-            match self.flows.held_mut(flow).map(|held| standing(&mut held.link, turn)) {
-                Some(Standing::Serves) => return Ok(flow),
-                Some(Standing::Refuses) => {
-                    second_choice = second_choice.or(Some(flow));
-                    tried.push(index);
+            if let Some(flow) = self.flows.find(&key) {
+                let is_current = |held: &mut Held| held.link.is_current(&turn.view.pool, turn.snapshot.generation);
+                if self.flows.held_mut(flow).is_some_and(is_current) {
+                    return Ok(flow);
                 }
                 // The backend is at another address now.
-                Some(Standing::Down) | None => self.end(flow, FlowCloseReason::BackendGone),
+                self.end(flow, FlowCloseReason::BackendGone);
+            }
+            self.admit(key.client, turn)?;
+            let places = self.places(key.client, turn)?;
+            match self.connect(backend, turn) {
+                Ok(link) => return self.begin(key, link, places, turn),
+                Err(NoLink::Unreachable) => self.tried.push(index),
+                Err(NoLink::Exhausted) => return Err(DropReason::NoResources),
             }
         }
-        second_choice.ok_or(DropReason::NoBackend)
+        Err(DropReason::NoBackend)
     }
 
     /// Where the rest goes of what this flow's backend has refused a part of.
-    pub(super) fn detour(&mut self, flow: FlowId, key: FlowKey, turn: &Turn<'_>) -> FlowId {
+    pub(super) fn detour(&mut self, flow: FlowId, key: FlowKey, datagrams: usize, turn: &Turn<'_>) -> FlowId {
         match turn.view.config.assignment {
-            Assignment::PerPacket => self.lane_of(key, turn).unwrap_or(flow),
+            Assignment::PerPacket => {
+                let lane = self.lane_of(key, turn).unwrap_or(flow);
+                if lane != flow {
+                    // Its replies are waited for there.
+                    let datagrams = u32::try_from(datagrams).unwrap_or(u32::MAX);
+                    let _taken = self.flows.forward(lane, datagrams, turn.now.millis());
+                }
+                lane
+            }
             Assignment::PerFlow => match self.flows.onward(flow, Standing::Refuses, turn.now.millis()) {
                 Onward::Stay => flow,
                 Onward::Move => self.change_backend(flow, key.client, turn),
@@ -79,7 +95,10 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Places for one more flow; the one that never had an answer and is silent the longest makes room if need be.
+    /// Places for one more flow. If need be, those that never had an answer and are silent the longest make room.
+    ///
+    /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
+    /// has more than an even share keeps a place free for each: at the bound it gives up two flows for one.
     fn places(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Places, DropReason> {
         let state = &turn.view.state;
         let source = match turn.view.config.max_flows_per_source {
@@ -87,12 +106,69 @@ impl Forwarder {
             None => None,
         };
         let limit = turn.view.config.max_flows.get();
-        loop {
-            if let Some(listener) = state.admission.admit(limit) {
-                return Ok(Places { listener, source });
-            }
-            let evicted = self.flows.evict().ok_or(DropReason::TableFull)?;
+        let sharers = turn.view.binds.saturating_mul(self.local.inboxes.len());
+        let is_large = self.flows.len() > limit as usize / sharers;
+        if is_large && state.admission.admitted() as usize + sharers > limit as usize {
+            self.evict();
+            self.evict();
+        }
+        if let Some(listener) = state.admission.admit(limit) {
+            return Ok(Places { listener, source });
+        }
+        self.evict();
+        let listener = state.admission.admit(limit).ok_or(DropReason::TableFull)?;
+        Ok(Places { listener, source })
+    }
+
+    /// Ends the flow that never had an answer and is silent the longest; whether there was one.
+    fn evict(&mut self) -> bool {
+        let evicted = self.flows.evict();
+        let had_one = evicted.is_some();
+        if let Some(evicted) = evicted {
             self.close(evicted, FlowCloseReason::Evicted);
+        }
+        had_one
+    }
+
+    /// A socket to a backend that is picked for this client, not among those `tried`.
+    fn link(&mut self, client: SocketAddr, choice: Choice, turn: &Turn<'_>) -> Result<Link, DropReason> {
+        while let Some((index, backend)) = pick(&turn.view.pool, client, choice, &mut self.tried) {
+            match self.connect(backend, turn) {
+                Ok(link) => return Ok(link),
+                Err(NoLink::Unreachable) => self.tried.push(index),
+                Err(NoLink::Exhausted) => return Err(DropReason::NoResources),
+            }
+        }
+        Err(DropReason::NoBackend)
+    }
+
+    /// A socket to this backend.
+    fn connect(&mut self, backend: &BackendView, turn: &Turn<'_>) -> Result<Link, NoLink> {
+        // To find no free port takes the kernel long; it is asked again when time has moved on.
+        if self.exhausted_at == Some(turn.now) {
+            return Err(NoLink::Exhausted);
+        }
+        let mut result = Link::to(backend, turn.snapshot.generation, self.local.id);
+        if result.as_ref().is_err_and(is_ours) && (self.formers.clear() || self.evict()) {
+            result = Link::to(backend, turn.snapshot.generation, self.local.id);
+        }
+        result.map_err(|error| {
+            if is_ours(&error) {
+                self.exhausted_at = Some(turn.now);
+                self.complain(&error, turn);
+                return NoLink::Exhausted;
+            }
+            let stats = backend.state.stats.at(self.local.id);
+            stats.connect_errors.at(ConnectErrorReason::Unreachable.index()).add(1);
+            tracing::debug!(backend = backend.state.key.backend.as_str(), %error, "no way to a backend");
+            NoLink::Unreachable
+        })
+    }
+
+    /// Says that flows cannot begin, but not too often.
+    fn complain(&self, error: &io::Error, turn: &Turn<'_>) {
+        if let Some(suppressed) = self.local.registry.exhaustion.allow(turn.now) {
+            tracing::warn!(%error, suppressed, "flows cannot begin, out of resources");
         }
     }
 
@@ -102,17 +178,15 @@ impl Forwarder {
         let recording = if is_sampled { Recording::Sampled } else { Recording::Each };
         let held = Held::open(&turn.view.state, places, link, recording, self.local.id);
         let flow = self.flows.begin(key, held, turn.now.millis());
-        self.watch_link(flow)?;
+        self.watch_link(flow, turn)?;
         Ok(flow)
     }
 
     /// Has the runtime tell of replies to this flow.
-    fn watch_link(&mut self, flow: FlowId) -> Result<(), DropReason> {
+    fn watch_link(&mut self, flow: FlowId, turn: &Turn<'_>) -> Result<(), DropReason> {
         let Some(held) = self.flows.held(flow) else { return Ok(()) };
         self.watch.add(&held.link.socket, flow.token()).map_err(|error| {
-            if let Some(suppressed) = self.local.registry.exhaustion.allow(Tick::now()) {
-                tracing::warn!(%error, suppressed, "flows cannot begin, out of resources");
-            }
+            self.complain(&error, turn);
             self.end(flow, FlowCloseReason::Internal);
             DropReason::NoResources
         })
@@ -120,26 +194,31 @@ impl Forwarder {
 
     /// Gives a flow another backend, if there is one to be had; otherwise it stays where it is.
     fn change_backend(&mut self, flow: FlowId, client: SocketAddr, turn: &Turn<'_>) -> FlowId {
-        let Some(held) = self.flows.held_mut(flow) else { return flow };
-        // One that is down is no choice anyway; one that refuses may still seem to be.
-        let is_present =
-            |backend: &BackendView| held.link.is_refused && Arc::ptr_eq(&backend.state, &held.link.backend);
-        let present = turn.view.pool.backends.iter().position(is_present);
-        let mut tried: Vec<u16> = present.and_then(|index| u16::try_from(index).ok()).into_iter().collect();
-        let Ok(link) = Link::open(&turn.view.pool, client, &mut tried, turn.snapshot.generation, &self.local) else {
-            return flow;
+        let Some(held) = self.flows.held(flow) else { return flow };
+        self.tried.clear();
+        let choice = if held.link.is_refused {
+            // It may still seem to be a choice, unlike one that is down. Another that refuses would be no better.
+            let present = turn.view.pool.backends.iter().position(|view| Arc::ptr_eq(&view.state, &held.link.backend));
+            self.tried.extend(present.and_then(|index| u16::try_from(index).ok()));
+            Choice::Serving
+        } else {
+            Choice::Any
         };
-        let Some(flow) = self.flows.renew(flow) else { return flow };
-        if let Some(held) = self.flows.held_mut(flow) {
-            // The old socket closes, and with it its watch.
-            held.link = link;
+        let Ok(link) = self.link(client, choice, turn) else { return flow };
+        let Some(moved) = self.flows.renew(flow) else { return flow };
+        if let Some(held) = self.flows.held_mut(moved) {
+            let left = held.move_to(link);
+            // From a machine that refuses nothing is to be heard.
+            if !left.is_refused {
+                self.formers.keep(flow, moved, left, turn.now);
+            }
         }
         // Without a watch the flow is ended, and its client begins another.
-        let _watched = self.watch_link(flow);
-        flow
+        let _watched = self.watch_link(moved, turn);
+        moved
     }
 
-    fn end(&mut self, flow: FlowId, reason: FlowCloseReason) {
+    pub(super) fn end(&mut self, flow: FlowId, reason: FlowCloseReason) {
         if let Some(ended) = self.flows.end(flow) {
             self.close(ended, reason);
         }

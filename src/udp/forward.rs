@@ -4,19 +4,20 @@ use std::io;
 use std::rc::Rc;
 
 use super::flow::{FlowId, FlowKey, Taken};
-use super::post::{Parcel, Post};
+use super::link::{is_crowded, is_of_the_backend};
+use super::post::{Delivery, Parcel, Post};
 use super::{Forwarder, Turn};
-use crate::config::Assignment;
+use crate::config::{Assignment, Quota};
 use crate::metrics::reason::DropReason;
 use crate::sys::clock::Tick;
-use crate::sys::udp::{Datagrams, Receiver, Route, Sender};
+use crate::sys::udp::{Batch, Datagrams, Route, Sender};
 
 /// What to do with datagrams that the machine of a backend refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnRefusal {
     /// Send no more of them there.
     Stop,
-    /// Leave out the one that cannot be sent.
+    /// Try again: the refusal was of one sent before.
     GoOn,
 }
 
@@ -25,7 +26,7 @@ enum OnRefusal {
 enum Sent {
     /// To the end, but for those that were counted as dropped.
     All,
-    /// So many of them; then the machine of the backend refused.
+    /// So many of them, those dropped included; then the machine of the backend refused.
     Until(usize),
 }
 
@@ -61,7 +62,7 @@ impl Forwarder {
             // One send for each flow, and within a flow in the order of arrival.
             parcels.sort_unstable();
             for parcels in parcels.chunk_by(|one, other| one.flow == other.flow) {
-                self.deliver(parcels, receiver, sender, &turn);
+                self.deliver(&Delivery { parcels, receiver }, sender, &turn);
             }
             parcels.clear();
         });
@@ -70,6 +71,8 @@ impl Forwarder {
     /// Finds the flows that the datagrams of one slot belong to.
     fn address(&mut self, slot: usize, train: &Datagrams<'_>, turn: &Turn<'_>, parcels: &mut Vec<Parcel>) {
         self.note_overrun(train.overflow);
+        #[cfg(feature = "faults")]
+        super::fault::panic_if_asked(&turn.view.state.name, train.bytes);
         let count = u32::try_from(train.count()).unwrap_or(u32::MAX);
         let Some(client) = train.source.filter(|_| !train.is_truncated) else {
             return self.dropped(DropReason::Truncated, 1);
@@ -86,8 +89,19 @@ impl Forwarder {
                     left -= datagrams;
                 }
                 // What holds for one holds for those behind it.
-                Err(reason) => return self.dropped(reason, left.into()),
+                Err(reason) => return self.refuse(reason, left, turn),
             }
+        }
+    }
+
+    /// Counts datagrams that no flow takes, and says so where somebody has set the limit, but not too often.
+    fn refuse(&self, reason: DropReason, datagrams: u32, turn: &Turn<'_>) {
+        self.dropped(reason, datagrams.into());
+        if matches!(reason, DropReason::TableFull | DropReason::SourceLimit | DropReason::NoBackend)
+            && let Some(suppressed) = self.local.registry.refusals.allow(turn.now)
+        {
+            let listener = turn.view.state.name.as_str();
+            tracing::warn!(listener, reason = reason.label(), suppressed, "datagram dropped");
         }
     }
 
@@ -104,68 +118,63 @@ impl Forwarder {
     }
 
     /// Sends what belongs to one flow to its backend; what that one's machine refuses goes to where the flow goes then.
-    fn deliver(&mut self, parcels: &[Parcel], receiver: &Receiver, sender: &mut Sender, turn: &Turn<'_>) {
-        let Some(Parcel { flow, slot, .. }) = parcels.first() else { return };
-        let sent = self.send(*flow, parcels, 0, OnRefusal::Stop, receiver, sender);
-        let train = receiver.at(*slot);
-        if let (Sent::Until(datagrams), Some(client)) = (sent, train.source) {
-            let flow = self.detour(*flow, FlowKey { client, destination: train.destination, lane: 0 }, turn);
-            self.send(flow, parcels, datagrams, OnRefusal::GoOn, receiver, sender);
+    fn deliver(&mut self, delivery: &Delivery<'_>, sender: &mut Sender, turn: &Turn<'_>) {
+        // It may have moved since it was found for the first of these datagrams.
+        let flow = self.formers.get_mut(delivery.flow().token()).map_or(delivery.flow(), |former| former.flow);
+        let sent = self.send(flow, delivery, 0, OnRefusal::Stop, sender);
+        if let (Sent::Until(datagrams), Some(key)) = (sent, delivery.key()) {
+            let flow = self.detour(flow, key, delivery.datagrams() - datagrams, turn);
+            self.send(flow, delivery, datagrams, OnRefusal::GoOn, sender);
         }
     }
 
-    /// Sends all but the first `sent` datagrams of `parcels`.
+    /// Sends all but the first `sent` datagrams of a delivery.
     fn send(
         &mut self,
         flow: FlowId,
-        parcels: &[Parcel],
-        mut sent: usize,
+        delivery: &Delivery<'_>,
+        sent: usize,
         on_refusal: OnRefusal,
-        receiver: &Receiver,
         sender: &mut Sender,
     ) -> Sent {
         let Some(held) = self.flows.held_mut(flow) else {
-            // It had to make room for another one of this turn.
-            let lost: usize = parcels.iter().map(|parcel| parcel.datagrams as usize).sum();
-            self.dropped(DropReason::TableFull, lost.saturating_sub(sent) as u64);
+            self.dropped(DropReason::Evicted, delivery.datagrams().saturating_sub(sent) as u64);
             return Sent::All;
         };
         let link = &mut held.link;
         let mut batch = sender.batch();
-        for parcel in parcels {
-            let skipped = sent.min(parcel.datagrams as usize);
-            sent -= skipped;
-            if skipped < parcel.datagrams as usize {
-                let start = parcel.start + skipped * parcel.segment_size;
-                let bytes = &receiver.at(parcel.slot).bytes[start..parcel.end];
-                batch.push(Route::CONNECTED, parcel.segment_size, bytes);
-            }
+        for (segment_size, bytes) in delivery.after(sent) {
+            batch.push(Route::CONNECTED, segment_size, bytes);
         }
-        let (mut lost, mut is_refused) = (0, false);
+        let mut lost = Lost::default();
+        let mut is_refused = false;
         while let Err(refusal) = batch.send(&link.socket) {
-            // What ICMP says is about an earlier datagram; this one was not sent yet.
             if is_of_the_backend(&refusal.error) {
                 link.refused(self.local.id);
-                if on_refusal == OnRefusal::Stop {
-                    is_refused = true;
+                is_refused = on_refusal == OnRefusal::Stop;
+                if is_refused {
                     break;
                 }
             }
-            lost += batch.skip() as u64;
+            lost.give_way(&mut batch, &refusal.error);
         }
         let (datagrams, bytes) = (batch.taken(), batch.bytes_taken() as u64);
         let stats = link.backend.stats.at(self.local.id);
         stats.datagrams_upstream.add(datagrams as u64);
         stats.bytes_upstream.add(bytes);
         held.bytes_up += bytes;
-        self.dropped(DropReason::SendError, lost);
-        if is_refused { Sent::Until(datagrams) } else { Sent::All }
+        lost.count(self);
+        if is_refused { Sent::Until(sent + datagrams + lost.datagrams()) } else { Sent::All }
     }
 
-    /// Counts a flow that has come to have so many datagrams without a reply as the passive check asks for.
+    /// Counts a flow that has come to have so many datagrams without a reply as the passive check asks for; or all that it
+    /// may have, if those are fewer.
     fn note_silence(&self, flow: FlowId, taken: Taken, turn: &Turn<'_>) {
         let Some(check) = &turn.view.pool.config.passive_check else { return };
-        let threshold = check.unanswered.get();
+        let threshold = match turn.view.config.requests {
+            Quota::Exactly(requests) => check.unanswered.min(requests).get(),
+            Quota::Unlimited => check.unanswered.get(),
+        };
         if taken.unanswered >= threshold
             && taken.unanswered - taken.datagrams < threshold
             && let Some(held) = self.flows.held(flow)
@@ -186,8 +195,35 @@ impl Forwarder {
     }
 }
 
-/// Whether an error of a connected socket is what ICMP said about datagrams sent before.
-pub(super) fn is_of_the_backend(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, PermissionDenied};
-    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | PermissionDenied)
+/// Datagrams that the kernel would not send.
+#[derive(Debug, Default)]
+pub(super) struct Lost {
+    crowded: usize,
+    refused: usize,
+    /// How far the batch had come when it last failed.
+    failed_at: Option<usize>,
+}
+
+impl Lost {
+    /// Has a batch that failed go on. What a socket fails with may be about an earlier datagram and is said only once, so
+    /// the one at hand is tried again; it is left out when it fails once more, and with it all others if there is no room.
+    pub(super) fn give_way(&mut self, batch: &mut Batch<'_, '_>, error: &io::Error) {
+        let progress = batch.taken() + self.datagrams();
+        if is_crowded(error) {
+            self.crowded += batch.abandon();
+        } else if self.failed_at.replace(progress) == Some(progress) {
+            self.refused += batch.skip();
+        }
+    }
+
+    /// How many they are.
+    pub(super) fn datagrams(&self) -> usize {
+        self.crowded + self.refused
+    }
+
+    /// Tells the listener's counters.
+    pub(super) fn count(&self, forwarder: &Forwarder) {
+        forwarder.dropped(DropReason::SendBufferFull, self.crowded as u64);
+        forwarder.dropped(DropReason::SendError, self.refused as u64);
+    }
 }

@@ -25,18 +25,24 @@
 //! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
 mod assign;
+#[cfg(feature = "faults")]
+mod fault;
 pub mod flow;
+mod former;
 mod forward;
 mod held;
+mod link;
 mod own;
 mod post;
 mod reply;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::pin::pin;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -48,10 +54,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::flow::{Ended, Flows, Rules};
+use self::former::Formers;
 use self::held::{AccessRecords, Held};
 use self::own::OwnAddrs;
 pub use self::post::Post;
-use crate::config::{self, AccessLog};
+use crate::config::{self, AccessLog, Assignment, Quota};
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::metrics::stats::FlowStats;
 use crate::pool::listener::ListenerState;
@@ -66,6 +73,9 @@ const READY_FLOWS: usize = 64;
 
 /// Flows that end by the clock are looked for no more often: the precision of `flow_idle_timeout`.
 const SWEEP_SPACING: Duration = Duration::from_millis(50);
+
+/// Flows that one turn ends by the clock: closing so many sockets takes about a millisecond.
+const SWEEP: usize = 256;
 
 /// How long answers may still come on an address that a reload has taken away. Within the time that the control plane
 /// remembers such an address.
@@ -95,19 +105,26 @@ pub struct Forwarder {
     socket: AsyncFd<OwnedFd>,
     /// Whether clients may have sent something that was not received yet.
     has_mail: bool,
+    /// Whether the clock may have ended flows.
+    is_due: bool,
     flows: Flows<Held>,
+    formers: Formers,
     /// The sockets of flows, each known by the token of its flow.
     watch: Watch,
-    /// Flows whose backends had more to say than one turn takes.
-    unfinished: Vec<u64>,
+    /// Tokens of those that may have something to receive.
+    ready: VecDeque<u64>,
     post: Rc<RefCell<Post>>,
-    /// What the configuration says; absent until the first datagram.
+    /// What the configuration says; absent until it is first looked at.
     terms: Option<Terms>,
     order: Order,
     /// When a retired address ends.
     ends_at: Option<Tick>,
     /// How many datagrams the kernel has dropped for want of room so far, as it counts them.
     overrun: u32,
+    /// When a socket last could not be had.
+    exhausted_at: Option<Tick>,
+    /// Backends that are no choice for the datagram at hand; kept for its memory.
+    tried: Vec<u16>,
     own_addrs: OwnAddrs,
     records: AccessRecords,
 }
@@ -135,32 +152,31 @@ impl Forwarder {
     /// # Errors
     /// No descriptors left, or the kernel has no room for another watch.
     pub fn new(local: Rc<Local>, bind: BindId, socket: OwnedFd, post: Rc<RefCell<Post>>) -> io::Result<Self> {
-        let socket = readiness::watch(socket, Interest::READABLE)?;
-        let rules = Rules {
-            idle_ms: 0,
-            requests: config::Quota::Unlimited,
-            responses: config::Quota::Unlimited,
-            on_backend_down: config::OnBackendDown::Move,
-        };
         Ok(Self {
             local,
             bind,
-            socket,
+            socket: readiness::watch(socket, Interest::READABLE)?,
             has_mail: true,
-            flows: Flows::new(rules, fastrand::u64(..)),
+            is_due: false,
+            flows: Flows::new(rules(None, Order::Serve), fastrand::u64(..)),
+            formers: Formers::default(),
             watch: Watch::new(READY_FLOWS)?,
-            unfinished: Vec::new(),
+            ready: VecDeque::with_capacity(2 * READY_FLOWS),
             post,
             terms: None,
             order: Order::Serve,
             ends_at: None,
             overrun: 0,
+            exhausted_at: None,
+            tried: Vec::new(),
             own_addrs: OwnAddrs::default(),
             records: AccessRecords::default(),
         })
     }
 
     /// Serves until an order to stop, or the loss of its sender, has been carried out.
+    ///
+    /// Every order, also one that is given again, has the configuration looked at.
     pub async fn run(mut self, mut orders: watch::Receiver<Order>) {
         let mut timer = pin!(sleep(Duration::ZERO));
         let mut armed = None;
@@ -169,15 +185,15 @@ impl Forwarder {
             tokio::select! {
                 biased;
                 order = next_order(&mut orders, self.order) => self.obey(order),
+                () = &mut timer, if armed.is_some() => {
+                    armed = None;
+                    self.is_due = true;
+                }
                 () = poll_fn(|cx| self.poll_mail(cx)) => {
                     self.serve();
                     if self.has_more() {
                         self.next_turn().await;
                     }
-                }
-                () = &mut timer, if armed.is_some() => {
-                    armed = None;
-                    self.sweep();
                 }
             }
         }
@@ -186,9 +202,9 @@ impl Forwarder {
 
     fn is_over(&self) -> bool {
         match self.order {
-            Order::Serve => false,
+            // While others drain, too, the socket stays: without it the kernel would give their clients to the wrong ones.
+            Order::Serve | Order::Drain => false,
             Order::End => true,
-            Order::Drain => self.flows.is_empty(),
             Order::Retire => {
                 let is_late = self.ends_at.is_some_and(|at| Tick::now() >= at);
                 is_late || (self.flows.is_empty() && !self.has_mail)
@@ -198,7 +214,7 @@ impl Forwarder {
 
     /// Whether something can be done without waiting for an event.
     fn has_more(&self) -> bool {
-        self.has_mail || !self.unfinished.is_empty()
+        self.has_mail || self.is_due || !self.ready.is_empty() || self.watch.has_more()
     }
 
     /// Ready when something has come, from either side.
@@ -212,15 +228,39 @@ impl Forwarder {
         if from_backends || self.has_more() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// One turn for each side.
+    /// One turn for each side. A panic in it costs the flows of this address on this worker, and nobody else anything.
     fn serve(&mut self) {
         self.local.activity.note();
+        if catch_unwind(AssertUnwindSafe(|| self.take_turn())).is_err() {
+            self.start_over();
+        }
+    }
+
+    fn take_turn(&mut self) {
         let post = Rc::clone(&self.post);
         let mut post = post.borrow_mut();
+        // What a backend has said is heard before a flow may leave it.
+        self.reply(&mut post);
         if self.has_mail {
             self.forward(&mut post);
         }
-        self.reply(&mut post);
+        if self.is_due {
+            self.sweep();
+        }
+    }
+
+    /// Goes on without what a panic may have left half done.
+    fn start_over(&mut self) {
+        self.local.registry.workers.at(self.local.id).panics.add(1);
+        self.post.borrow_mut().clear();
+        self.ready.clear();
+        self.formers.clear();
+        let none = Flows::new(self.rules(), fastrand::u64(..));
+        let flows = std::mem::replace(&mut self.flows, none);
+        if let Some(terms) = &self.terms {
+            let closed = &terms.state.stats.at(self.local.id).closed;
+            closed.at(FlowCloseReason::Panicked.index()).add(flows.len() as u64);
+        }
     }
 
     /// Lets the other tasks of the worker have a turn, and now and then the runtime look for events.
@@ -237,9 +277,10 @@ impl Forwarder {
     }
 
     /// Sets the timer to when something is due next, unless it goes off before that anyway.
-    fn arm(&self, armed: &mut Option<Tick>, timer: std::pin::Pin<&mut Sleep>) {
+    fn arm(&self, armed: &mut Option<Tick>, timer: Pin<&mut Sleep>) {
         let flows = self.flows.deadline().map(Tick::from_millis);
-        let Some(due) = [flows, self.ends_at].into_iter().flatten().min() else { return };
+        let deadlines = [flows, self.formers.deadline(), self.ends_at];
+        let Some(due) = deadlines.into_iter().flatten().min() else { return };
         let now = Tick::now();
         let due = due.max(now.after(SWEEP_SPACING));
         if armed.is_none_or(|armed| due < armed) {
@@ -248,10 +289,15 @@ impl Forwarder {
         }
     }
 
-    /// Ends the flows that have been silent for too long.
+    /// Ends flows that have been silent for too long.
     fn sweep(&mut self) {
         let now = Tick::now();
-        while let Some(ended) = self.flows.expire(now.millis()) {
+        self.formers.expire(now);
+        for _ in 0..SWEEP {
+            let Some(ended) = self.flows.expire(now.millis()) else {
+                self.is_due = false;
+                return;
+            };
             self.close(ended, FlowCloseReason::IdleTimeout);
         }
     }
@@ -259,15 +305,10 @@ impl Forwarder {
     fn obey(&mut self, order: Order) {
         self.order = order;
         match order {
-            Order::Serve => {}
-            Order::Drain => {
-                if let Some(terms) = &self.terms {
-                    self.flows.set_rules(rules(&terms.config, order));
-                }
-            }
+            Order::Serve | Order::Drain => {}
             Order::Retire => {
                 self.ends_at = Some(Tick::now().after(RETIREMENT));
-                if let Err(error) = udp::retire(std::os::fd::AsFd::as_fd(&self.socket)) {
+                if let Err(error) = udp::retire(self.socket.as_fd()) {
                     tracing::debug!(%error, "a retired address still takes datagrams until it is closed");
                 }
                 // What is queued was sent before; it is received to the last one.
@@ -275,6 +316,11 @@ impl Forwarder {
             }
             Order::End => self.end_all(FlowCloseReason::Shutdown),
         }
+        let local = Rc::clone(&self.local);
+        local.with_snapshot(|snapshot| {
+            self.view(snapshot);
+        });
+        self.flows.set_rules(self.rules());
     }
 
     fn end_all(&mut self, reason: FlowCloseReason) {
@@ -287,22 +333,44 @@ impl Forwarder {
     #[expect(clippy::needless_pass_by_value, reason = "the flow is dropped here")]
     fn close(&mut self, ended: Ended<Held>, reason: FlowCloseReason) {
         let access_log = self.terms.as_ref().map_or(AccessLog::Off, |terms| terms.access_log);
-        self.records.close(&ended, reason, self.local.id, access_log);
+        self.records.close(&ended, reason, access_log);
     }
 
     /// What the snapshot says about this address; `None` when it is no longer known.
     fn view<'a>(&mut self, snapshot: &'a Snapshot) -> Option<&'a UdpListenerView> {
         let view = snapshot.udp_binds.get(&self.bind)?;
         if self.terms.as_ref().is_none_or(|terms| terms.generation != snapshot.generation) {
-            self.flows.set_rules(rules(&view.config, self.order));
+            self.prepare_socket(&view.config);
             self.terms = Some(Terms {
                 generation: snapshot.generation,
                 config: view.config.clone(),
                 access_log: view.access_log,
                 state: Arc::clone(&view.state),
             });
+            self.flows.set_rules(self.rules());
         }
         Some(view)
+    }
+
+    /// Gives the socket what the configuration asks for, as far as it differs from what it has.
+    fn prepare_socket(&self, config: &config::Udp) {
+        let before = self.terms.as_ref().map(|terms| &terms.config);
+        let wanted = config.receive_buffer;
+        // The socket was bound with the first one, and the log says what the kernel granted.
+        if before.is_some_and(|before| before.receive_buffer != wanted) {
+            match udp::set_buffers(&self.socket, wanted.get() as usize) {
+                Ok(granted) => tracing::debug!(granted, asked = wanted, "the buffers of a socket have changed"),
+                Err(error) => tracing::warn!(%error, "a socket keeps its buffers"),
+            }
+        }
+        if before.map(has_trains) != Some(has_trains(config)) && self.local.capabilities.coalesces() {
+            // The kernel was asked at the start whether it can.
+            let _ = if has_trains(config) { udp::coalesce(&self.socket) } else { udp::separate(&self.socket) };
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        rules(self.terms.as_ref().map(|terms| &terms.config), self.order)
     }
 
     /// Counts datagrams that went nowhere.
@@ -315,16 +383,31 @@ impl Forwarder {
     }
 }
 
-/// Waits for an order other than the present one. Without anybody to give one the address is given up.
+/// Waits for an order. Without anybody to give one the address is given up.
 async fn next_order(orders: &mut watch::Receiver<Order>, present: Order) -> Order {
-    match orders.wait_for(|order| *order != present).await {
-        Ok(order) => *order,
+    match orders.changed().await {
+        Ok(()) => *orders.borrow_and_update(),
         Err(_) if present == Order::Retire => std::future::pending().await,
         Err(_) => Order::Retire,
     }
 }
 
-fn rules(config: &config::Udp, order: Order) -> Rules {
+/// Whether datagrams that come in one piece belong together. Where each is a flow, one sender could have thousands of flows
+/// begin in a single turn.
+fn has_trains(config: &config::Udp) -> bool {
+    config.assignment == Assignment::PerFlow && config.requests == Quota::Unlimited
+}
+
+/// Without a configuration nothing ends: there are no flows yet.
+fn rules(config: Option<&config::Udp>, order: Order) -> Rules {
+    let Some(config) = config else {
+        return Rules {
+            idle_ms: u64::MAX,
+            requests: Quota::Unlimited,
+            responses: Quota::Unlimited,
+            on_backend_down: config::OnBackendDown::Move,
+        };
+    };
     let silence = match order {
         Order::Drain => config.flow_idle_timeout.min(LAST_SILENCE),
         Order::Serve | Order::Retire | Order::End => config.flow_idle_timeout,

@@ -2,20 +2,20 @@
 
 use std::ops::Range;
 
-use super::Forwarder;
 use super::flow::FlowId;
-use super::forward::is_of_the_backend;
-use super::post::Post;
+use super::forward::Lost;
+use super::link::is_of_the_backend;
+use super::post::{Post, Replies};
+use super::{Forwarder, READY_FLOWS};
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::sys::clock::Tick;
 use crate::sys::udp::{self, Route};
 
-/// A flow that gets so many datagrams at once, each by itself, has the kernel put trains together from then on. It takes a
-/// system call, which others do without.
+/// A flow that gets so many datagrams at once, each by itself, has its socket made for more of them.
 const MANY: usize = 4;
 
 /// Errors of one socket that are read in one turn; each stands for at least one datagram that we sent.
-const MOST_ERRORS: usize = 8;
+const MOST_ERRORS: u32 = 8;
 
 /// What a turn leaves of a flow's socket.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,76 +27,97 @@ enum Left {
 }
 
 impl Forwarder {
-    /// Receives what backends have sent, and sends it to the clients.
+    /// Receives what backends have sent, as much as there is room for, and sends it to the clients.
     pub(super) fn reply(&mut self, post: &mut Post) {
         post.receiver.clear();
-        // Those that the kernel tells of now, and then those that had more than a turn's worth before.
-        let mut left_over = std::mem::take(&mut self.unfinished);
-        while let Some(token) = self.watch.take().or_else(|| left_over.pop()) {
-            // The kernel will not tell again of what stays in a socket.
-            if self.collect(FlowId::from_token(token), post) == Left::Something && !self.unfinished.contains(&token) {
-                self.unfinished.push(token);
+        while self.ready.len() < READY_FLOWS
+            && let Some(token) = self.watch.take()
+        {
+            // One that was not emptied in its last turn is there already.
+            if !self.ready.contains(&token) {
+                self.ready.push_back(token);
             }
+        }
+        for _ in 0..self.ready.len() {
             if post.receiver.is_full() {
-                self.hand_out(post);
+                break;
+            }
+            // The kernel will not tell again of what stays in a socket.
+            if let Some(token) = self.ready.pop_front()
+                && self.collect(token, post) == Left::Something
+            {
+                self.ready.push_back(token);
             }
         }
         self.hand_out(post);
     }
 
-    /// Receives from the backend of one flow, until nothing is left or there is no room.
-    fn collect(&mut self, flow: FlowId, post: &mut Post) -> Left {
+    /// Receives from the backend that is known by this token, until nothing is left or there is no room.
+    fn collect(&mut self, token: u64, post: &mut Post) -> Left {
         let worker = self.local.id;
-        // A flow may have ended since the kernel told of it.
-        let Some(held) = self.flows.held_mut(flow) else { return Left::Nothing };
-        let link = &mut held.link;
-        for _ in 0..MOST_ERRORS {
+        let flow = FlowId::from_token(token);
+        let (flow, link) = match self.flows.held_mut(flow) {
+            Some(held) => (flow, &mut held.link),
+            None => match self.formers.get_mut(token) {
+                Some(former) => (former.flow, &mut former.link),
+                // It has ended since the kernel told of it.
+                None => return Left::Nothing,
+            },
+        };
+        let (mut errors, mut lost) = (0, 0);
+        let left = loop {
             match post.receiver.receive_connected(&link.socket) {
                 Ok(received) => {
-                    let count = received.slots.len();
-                    if count > 0 {
+                    let slots = received.slots;
+                    if !slots.is_empty() {
                         link.answered(worker);
-                        post.replies.push((flow, received.slots));
-                    }
-                    if count >= MANY && !link.coalesces {
-                        link.coalesces = true;
-                        // Without it they come one by one, as before.
-                        let _ = udp::coalesce(&link.socket);
+                        lost += link.lost(post.receiver.at(slots.end - 1).overflow);
+                        if slots.len() >= MANY
+                            && let Some(terms) = &self.terms
+                        {
+                            link.widen(terms.config.receive_buffer);
+                        }
+                        let (datagrams, bytes) = size(&post.receiver, slots.clone());
+                        let stats = link.backend.stats.at(worker);
+                        stats.datagrams_downstream.add(datagrams.into());
+                        stats.bytes_downstream.add(bytes);
+                        post.replies.push(Replies { flow, slots, datagrams, bytes });
                     }
                     if received.is_drained {
-                        return Left::Nothing;
+                        break Left::Nothing;
                     }
                     if post.receiver.is_full() {
-                        return Left::Something;
+                        break Left::Something;
                     }
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Left::Nothing,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break Left::Nothing,
                 Err(error) => {
-                    if is_of_the_backend(&error) {
-                        link.refused(worker);
+                    errors += u32::from(is_of_the_backend(&error));
+                    if errors == MOST_ERRORS {
+                        break Left::Something;
                     }
                 }
             }
-        }
-        Left::Something
+        };
+        // Said after what was received, which was sent before: the kernel tells of errors first.
+        (0..errors).for_each(|_| link.refused(worker));
+        self.dropped(DropReason::ReceiveBufferOverrun, lost.into());
+        left
     }
 
     /// Sends all replies that were received, with as few system calls as they allow.
     fn hand_out(&mut self, post: &mut Post) {
         let now = Tick::now();
-        let worker = self.local.id;
         let Post { receiver, sender, replies, finished, .. } = post;
         let mut batch = sender.batch();
-        for (flow, slots) in replies.drain(..) {
-            let (datagrams, bytes) = size(receiver, slots.clone());
+        for Replies { flow, slots, datagrams, bytes } in replies.drain(..) {
             let Some(reply) = self.flows.replied(flow, datagrams, now.millis()) else { continue };
             if let Some(held) = self.flows.held_mut(flow) {
                 held.bytes_down += bytes;
-                let stats = held.link.backend.stats.at(worker);
-                stats.datagrams_downstream.add(datagrams.into());
-                stats.bytes_downstream.add(bytes);
             }
-            let route = Route { destination: Some(reply.key.client), source: reply.key.destination };
+            // Nobody may send from an address that stands for a group.
+            let source = reply.key.destination.filter(|ip| !ip.is_multicast());
+            let route = Route { destination: Some(reply.key.client), source };
             for train in receiver.datagrams(slots) {
                 batch.push(route, train.segment_size, train.bytes);
             }
@@ -104,15 +125,13 @@ impl Forwarder {
                 finished.push(flow);
             }
         }
-        let mut lost = 0;
-        while batch.send(&self.socket).is_err() {
-            lost += batch.skip() as u64;
+        let mut lost = Lost::default();
+        while let Err(refusal) = batch.send(&self.socket) {
+            lost.give_way(&mut batch, &refusal.error);
         }
-        self.dropped(DropReason::SendError, lost);
+        lost.count(self);
         for flow in finished.drain(..) {
-            if let Some(ended) = self.flows.end(flow) {
-                self.close(ended, FlowCloseReason::Finished);
-            }
+            self.end(flow, FlowCloseReason::Finished);
         }
         receiver.clear();
     }

@@ -57,6 +57,8 @@ pub enum Command {
     Retire(BindId),
     /// Retire every socket.
     RetireAll,
+    /// A reload has changed what holds for flows.
+    Refresh,
     /// End the sessions of backends that were cut.
     EndCut,
     /// End every session and flow.
@@ -138,6 +140,7 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
                     acceptors.retire.clear();
                     forwarders.tell_all(Order::Drain);
                 }
+                Some(Command::Refresh) => forwarders.refresh(),
                 Some(Command::EndCut) => local.sessions.end_cut(),
                 Some(Command::EndAll(reason)) => {
                     local.sessions.end_all(reason);
@@ -216,6 +219,13 @@ impl Forwarders {
     fn retire(&mut self, bind: BindId) {
         if let Some(orders) = self.orders.remove(&bind) {
             orders.send_replace(Order::Retire);
+        }
+    }
+
+    /// Has everybody look at the configuration, whether somebody sends or not.
+    fn refresh(&self) {
+        for orders in self.orders.values() {
+            orders.send_modify(|_order| {});
         }
     }
 

@@ -29,28 +29,24 @@ pub use self::send::{Batch, Refusal, Route, Sender};
 /// The longest run of bytes that one send may carry: what is left of 65,535 after the headers of IPv4 and UDP.
 pub const MAX_BYTES: usize = 65_507;
 
-/// Binds a datagram socket, non-blocking; returns it with the bytes of receive buffer that the kernel granted.
+/// Binds a datagram socket, non-blocking; returns it with the bytes that the kernel granted for `buffers`, see [`set_buffers`].
 ///
 /// An IPv6 address is bound for IPv6 only. Several sockets may be bound to one address (SO_REUSEPORT); the kernel gives
 /// all datagrams of one 4-tuple to the same of them, for as long as their number stays. On a wildcard address every
 /// datagram tells where it was sent to, so that the reply can leave from there.
 ///
 /// # Errors
-/// Whatever the kernel refuses. A smaller receive buffer than asked for is no error.
-pub fn listen(
-    addr: SocketAddr,
-    receive_buffer: Option<usize>,
-    capabilities: Capabilities,
-) -> io::Result<(OwnedFd, usize)> {
+/// Whatever the kernel refuses. Smaller buffers than asked for are no error.
+pub fn listen(addr: SocketAddr, buffers: Option<usize>, capabilities: Capabilities) -> io::Result<(OwnedFd, usize)> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(true)?;
-    if let Some(bytes) = receive_buffer {
-        ask_for_receive_buffer(&socket, bytes)?;
+    if let Some(bytes) = buffers {
+        set_buffers(&socket, bytes)?;
     }
-    option::set(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    tell_overflow(&socket)?;
     if addr.ip().is_unspecified() {
         match addr {
             SocketAddr::V4(_) => option::set(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
@@ -61,17 +57,37 @@ pub fn listen(
         coalesce(&socket)?;
     }
     socket.bind(&addr.into())?;
-    // The kernel doubles what it is asked for, to have room for its own records, and says the doubled number.
-    let granted = socket.recv_buffer_size()? / 2;
+    let granted = receive_buffer(&socket)?;
     Ok((socket.into(), granted))
 }
 
-/// Only CAP_NET_ADMIN may go beyond net.core.rmem_max; for others the kernel quietly grants that.
-fn ask_for_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+/// Asks for so many bytes to queue datagrams in, each way; returns how many the kernel granted for those received.
+///
+/// Only CAP_NET_ADMIN may go beyond net.core.rmem_max and net.core.wmem_max; for others the kernel quietly grants those.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn set_buffers(socket: impl AsFd, bytes: usize) -> io::Result<usize> {
     // The kernel doubles the number in an int.
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX).min(i32::MAX / 2);
-    option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
-        .or_else(|_| option::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, bytes))
+    for (by_force, by_limit) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
+        option::set(&socket, libc::SOL_SOCKET, by_force, bytes)
+            .or_else(|_| option::set(&socket, libc::SOL_SOCKET, by_limit, bytes))?;
+    }
+    receive_buffer(&socket)
+}
+
+/// The kernel doubles what it is asked for, to have room for its own records, and says the doubled number.
+fn receive_buffer(socket: impl AsFd) -> io::Result<usize> {
+    Ok(SockRef::from(&socket).recv_buffer_size()? / 2)
+}
+
+/// Has every datagram tell how many this socket has lost for want of room (SO_RXQ_OVFL).
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn tell_overflow(socket: impl AsFd) -> io::Result<()> {
+    option::set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
 }
 
 /// Makes sure that nobody is bound to an address; returns it with the port that the kernel chose for port 0.
@@ -114,6 +130,14 @@ pub fn connect(remote: SocketAddr, local: Option<IpAddr>) -> io::Result<OwnedFd>
 /// The kernel does not know it.
 pub fn coalesce(socket: impl AsFd) -> io::Result<()> {
     option::set(socket, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Ends that: every datagram is received by itself.
+///
+/// # Errors
+/// The kernel does not know it.
+pub fn separate(socket: impl AsFd) -> io::Result<()> {
+    option::set(socket, libc::SOL_UDP, libc::UDP_GRO, 0)
 }
 
 /// Takes a listening socket out of the group of those that share its address: it gets no more datagrams, and what is

@@ -171,6 +171,15 @@ impl<'data> Batch<'_, 'data> {
         skipped
     }
 
+    /// Leaves out everything that was not sent; returns how many datagrams those are.
+    pub fn abandon(&mut self) -> usize {
+        let mut left = 0;
+        while self.next < self.sender.messages.len() {
+            left += self.skip();
+        }
+        left
+    }
+
     fn skippable(&self) -> usize {
         match (self.split, self.sender.messages.get(self.next)) {
             (Some(_), _) => 1,

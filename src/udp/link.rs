@@ -1,0 +1,193 @@
+//! A socket towards a backend, and which backend that is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use crate::balance::{Lease, Request};
+use crate::metrics::WorkerId;
+use crate::pool::backend::{BackendState, Endpoint};
+use crate::pool::health::Status;
+use crate::pool::snapshot::{BackendView, PoolView};
+use crate::sys::clock::Tick;
+use crate::sys::socket::{ClientAddr, is_out_of_descriptors};
+use crate::sys::udp;
+
+/// A socket that is connected to a backend.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: OwnedFd,
+    pub(super) backend: Arc<BackendState>,
+    addr: SocketAddr,
+    /// The generation of the configuration that was last seen to have the backend at this address.
+    confirmed: u64,
+    /// Whether its machine refused a datagram and none has come from it since.
+    pub(super) is_refused: bool,
+    /// Whether it is made for many datagrams at once.
+    is_wide: bool,
+    /// How many datagrams the kernel has dropped for want of room so far, as it counts them.
+    overrun: u32,
+    /// When the first datagram went out; `None` once there was a reply.
+    asked_at: Option<Instant>,
+    _lease: Lease,
+}
+
+impl Link {
+    /// A socket to this backend.
+    ///
+    /// # Errors
+    /// What the kernel says about it.
+    pub(super) fn to(backend: &BackendView, generation: u64, worker: WorkerId) -> io::Result<Self> {
+        // The configuration lets no UDP listener send to a pool with unix sockets in it.
+        let Endpoint::Inet(addr) = backend.endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
+        let socket = udp::connect(addr, None)?;
+        backend.state.stats.at(worker).flows.add(1);
+        backend.state.load.latency.ask();
+        Ok(Self {
+            socket,
+            backend: Arc::clone(&backend.state),
+            addr,
+            confirmed: generation,
+            is_refused: false,
+            is_wide: false,
+            overrun: 0,
+            asked_at: Some(Instant::now()),
+            _lease: backend.state.load.lease(),
+        })
+    }
+
+    /// Whether the pool has the backend, at this address. In another pool than before it is known by another name to those
+    /// who judge its health and count its flows.
+    pub(super) fn is_current(&mut self, pool: &PoolView, generation: u64) -> bool {
+        if self.confirmed != generation
+            && let Some(view) = pool.find(&self.backend.key.backend, &Endpoint::Inet(self.addr))
+        {
+            self.confirmed = generation;
+            self.belong_to(&view.state);
+        }
+        self.confirmed == generation
+    }
+
+    fn belong_to(&mut self, state: &Arc<BackendState>) {
+        if !Arc::ptr_eq(&self.backend, state) {
+            self.give_up();
+            self.backend = Arc::clone(state);
+            self._lease = state.load.lease();
+        }
+    }
+
+    /// The backend has sent something; the first time says how long it takes to answer.
+    pub(super) fn answered(&mut self, worker: WorkerId) {
+        self.is_refused = false;
+        self.backend.note_answer();
+        if let Some(asked_at) = self.asked_at.take() {
+            let took = asked_at.elapsed();
+            self.backend.load.latency.settle(took, Tick::now().millis());
+            self.backend.stats.at(worker).first_byte.observe(took);
+        }
+    }
+
+    /// ICMP says that the machine of the backend refused a datagram, or cannot be reached.
+    pub(super) fn refused(&mut self, worker: WorkerId) {
+        let stats = self.backend.stats.at(worker);
+        stats.icmp_errors.add(1);
+        stats.refused_flows.add(u64::from(!self.is_refused));
+        self.is_refused = true;
+        self.backend.note_refusal(Tick::now().millis());
+    }
+
+    /// Makes room for many datagrams at once, and has the kernel put trains of them together. It takes a few system calls,
+    /// which most flows are better off without.
+    pub(super) fn widen(&mut self, bytes: NonZeroU32) {
+        if !std::mem::replace(&mut self.is_wide, true) {
+            // What the kernel does not grant is done without.
+            let _ = udp::set_buffers(&self.socket, bytes.get() as usize);
+            let _ = udp::tell_overflow(&self.socket);
+            let _ = udp::coalesce(&self.socket);
+        }
+    }
+
+    /// Datagrams that the kernel had no room for since it last said.
+    pub(super) fn lost(&mut self, overrun: Option<u32>) -> u32 {
+        let before = self.overrun;
+        self.overrun = overrun.unwrap_or(before);
+        self.overrun.wrapping_sub(before)
+    }
+
+    /// A client that asks what nobody answers says nothing of the backend.
+    fn give_up(&mut self) {
+        if self.asked_at.take().is_some() {
+            self.backend.load.latency.give_up();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// Which backends are a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// Every one that is not known to be down; one that has just refused a datagram if there is no other.
+    Any,
+    /// Only those that have not just refused a datagram.
+    Serving,
+}
+
+/// A backend for this client, and its position; not among those `tried`, which those join that are no choice.
+pub(super) fn pick<'a>(
+    pool: &'a PoolView,
+    client: SocketAddr,
+    choice: Choice,
+    tried: &mut Vec<u16>,
+) -> Option<(u16, &'a BackendView)> {
+    let key = pool.key_of(ClientAddr::Inet(client));
+    let now_ms = Tick::now().millis();
+    let mut second_choice = None;
+    while let Some((index, backend)) = pool.pick(Request { key, tried, now_ms, random: fastrand::u64(..) }) {
+        // It may have gone down after the pool was last looked at.
+        let is_down = backend.state.status() == Status::Down;
+        if !is_down && !backend.state.refuses(now_ms) {
+            return Some((index, backend));
+        }
+        tried.push(index);
+        if !is_down && choice == Choice::Any {
+            second_choice = second_choice.or(Some((index, backend)));
+        }
+    }
+    second_choice
+}
+
+/// Whether an error of a connected socket is what ICMP said about datagrams sent before. What a firewall of this machine
+/// refuses (EPERM) says nothing about the backend.
+pub(super) fn is_of_the_backend(error: &io::Error) -> bool {
+    let said = [
+        Errno::CONNREFUSED,
+        Errno::HOSTUNREACH,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::NOPROTOOPT,
+        // "Administratively prohibited", of ICMPv6.
+        Errno::ACCESS,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| said.contains(&errno))
+}
+
+/// Whether a datagram was not sent because too many others are on their way out.
+pub(super) fn is_crowded(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || Errno::from_io_error(error) == Some(Errno::NOBUFS)
+}
+
+/// Whether a socket could not be connected for want of something of ours: descriptors, memory, or ports.
+pub(super) fn is_ours(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock};
+    matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory | WouldBlock) || is_out_of_descriptors(error)
+}
