@@ -177,10 +177,10 @@ pub(crate) const CASES: &[Case] = &[
     case("redis-p16", Full, redis(16), "redis-benchmark, GET on 16 connections, 16 at a time on each"),
     case("idle-4000", Full, idle(4_000), "resident memory and CPU time: 4,000 idle connections"),
     case("idle-9000", Headline, idle(9_000), "resident memory and CPU time: 9,000 idle connections"),
-    case("udp-10", Full, ping_pong(10), "UDP: 64 B there and back on 10 flows, 10 at a time"),
-    case("udp-16", Headline, ping_pong(16), "UDP: 64 B there and back on 16 flows, 16 at a time"),
-    case("udp-1000", Full, ping_pong(1_000), "UDP: 64 B there and back on 1,000 flows, 16 at a time"),
-    case("udp-10000", Full, ping_pong(10_000), "UDP: 64 B there and back on 10,000 flows, 16 at a time"),
+    case("udp-16", Headline, ping_pong(16, 16), "UDP: 64 B there and back on 16 flows, all at once"),
+    case("udp-10", Full, ping_pong(10, 10), "UDP: 64 B there and back on 10 flows, all at once"),
+    case("udp-1000", Full, ping_pong(1_000, 10), "UDP: 64 B there and back on 1,000 flows, 10 at a time"),
+    case("udp-10000", Full, ping_pong(10_000, 10), "UDP: 64 B there and back on 10,000 flows, 10 at a time"),
     case(
         "udp-train-200",
         Full,
@@ -244,8 +244,8 @@ const fn redis(pipeline: u32) -> Load {
     Load::Tool(Tool::RedisBenchmark { pipeline })
 }
 
-const fn ping_pong(flows: usize) -> Load {
-    Load::Datagrams(Datagrams::PingPong { flows })
+const fn ping_pong(flows: usize, at_once: usize) -> Load {
+    Load::Datagrams(Datagrams::PingPong { flows, at_once })
 }
 
 const fn train(bytes: usize, pieces: Pieces) -> Load {

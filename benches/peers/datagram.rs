@@ -3,6 +3,7 @@
 //! A thread echoes; the client loops on the thread that measures. Both have the load's CPU, and use plain system calls, one
 //! a datagram, unless the case is about trains.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,8 +26,8 @@ use crate::usage::{self, Cpus, Meters};
 /// What clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Datagrams {
-    /// Small datagrams on so many flows, [`OUTSTANDING`] of them at a time.
-    PingPong { flows: usize },
+    /// Small datagrams on so many flows, so many of them at a time; the next is the one that has rested the longest.
+    PingPong { flows: usize, at_once: usize },
     /// Trains of [`TRAIN`] on [`TRAIN_FLOWS`], each sent when the one before it is back or lost.
     Trains { bytes: usize, pieces: Pieces },
     /// One datagram and its reply on each of [`FLOWS`].
@@ -78,7 +79,7 @@ pub(crate) async fn measure(load: Datagrams, peer: &Peer, cpus: Cpus, length: Du
     let echo = Echo::start(answer)?;
     let proxy = Proxy::start(peer, Transport::Udp, &[echo.addr], cpus).await?;
     match load {
-        Datagrams::PingPong { flows } => ping_pong(flows, &proxy, length),
+        Datagrams::PingPong { flows, at_once } => ping_pong(flows, at_once, &proxy, length),
         Datagrams::Trains { bytes, pieces } => trains(bytes, pieces, &proxy, length),
         Datagrams::NewFlows => new_flows(&proxy),
         Datagrams::Dns => dns(&proxy, length),
@@ -270,37 +271,40 @@ fn exchange_once(clients: &[UdpSocket], window: &mut Window) -> Result<(), Failu
     Ok(())
 }
 
-fn ping_pong(flows: usize, proxy: &Proxy, length: Duration) -> Result<Sample, Failure> {
+fn ping_pong(flows: usize, at_once: usize, proxy: &Proxy, length: Duration) -> Result<Sample, Failure> {
     let clients = clients(flows, proxy)?;
     exchange_once(&clients, &mut Window::open(proxy)?)?;
     let ready = Ready::new(&clients)?;
     let mut window = Window::open(proxy)?;
     let mut begun = vec![Instant::now(); flows];
-    let mut next = 0;
-    let mut send = |begun: &mut Vec<Instant>, window: &mut Window| -> io::Result<()> {
-        begun[next] = Instant::now();
-        window.sent += 1;
-        clients[next].send(&[7; SMALL])?;
-        next = (next + 1) % flows;
-        Ok(())
-    };
-    for _ in 0..OUTSTANDING.min(flows) {
-        send(&mut begun, &mut window)?;
-    }
+    let mut resting: VecDeque<usize> = (0..flows).collect();
+    let mut outstanding = 0;
     while window.start.elapsed() < length {
+        while outstanding < at_once
+            && let Some(index) = resting.pop_front()
+        {
+            begun[index] = Instant::now();
+            clients[index].send(&[7; SMALL])?;
+            window.sent += 1;
+            outstanding += 1;
+        }
         let woken = ready.wait(LOST_AFTER)?;
         if woken.is_empty() {
-            send(&mut begun, &mut window)?;
+            // All of them are lost, and their clients free.
+            outstanding = 0;
+            resting = (0..flows).collect();
         }
         for index in woken {
             clients[index].recv(&mut [0; SMALL])?;
             window.took(begun[index]);
             window.received += 1;
-            send(&mut begun, &mut window)?;
+            // One that was given up may come all the same.
+            outstanding = outstanding.saturating_sub(1);
+            resting.push_back(index);
         }
     }
     // Those under way are not lost.
-    window.sent = window.sent.saturating_sub(OUTSTANDING.min(flows) as u64).max(window.received);
+    window.sent = window.sent.saturating_sub(outstanding as u64).max(window.received);
     window.close(proxy, 2.0)
 }
 
