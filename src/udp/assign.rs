@@ -109,19 +109,22 @@ impl Forwarder {
         let sharers = turn.view.binds.saturating_mul(self.local.inboxes.len());
         let is_large = self.flows.len() > limit as usize / sharers;
         if is_large && state.admission.admitted() as usize + sharers > limit as usize {
-            self.evict();
-            self.evict();
+            self.evict(turn);
+            self.evict(turn);
         }
         if let Some(listener) = state.admission.admit(limit) {
             return Ok(Places { listener, source });
         }
-        self.evict();
+        self.evict(turn);
         let listener = state.admission.admit(limit).ok_or(DropReason::TableFull)?;
         Ok(Places { listener, source })
     }
 
-    /// Ends the flow that never had an answer and is silent the longest; whether there was one.
-    fn evict(&mut self) -> bool {
+    /// Ends the flow that never had an answer and is silent the longest; whether there was one, and time for it.
+    fn evict(&mut self, turn: &Turn<'_>) -> bool {
+        if !self.evictions.take(turn.now) {
+            return false;
+        }
         let evicted = self.flows.evict();
         let had_one = evicted.is_some();
         if let Some(evicted) = evicted {
@@ -149,7 +152,7 @@ impl Forwarder {
             return Err(NoLink::Exhausted);
         }
         let mut result = Link::to(backend, turn.snapshot.generation, self.local.id);
-        if result.as_ref().is_err_and(is_ours) && (self.formers.clear() || self.evict()) {
+        if result.as_ref().is_err_and(is_ours) && (self.formers.clear() || self.evict(turn)) {
             result = Link::to(backend, turn.snapshot.generation, self.local.id);
         }
         result.map_err(|error| {

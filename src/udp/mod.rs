@@ -24,6 +24,7 @@
 //! - 10,000 flows cost a datagram a fifth more than 10: the kernel's sockets do not fit the caches any more.
 //! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
+mod allowance;
 mod assign;
 #[cfg(feature = "faults")]
 mod fault;
@@ -53,6 +54,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::allowance::Allowance;
 use self::flow::{Ended, Flows, Rules};
 use self::former::Formers;
 use self::held::{AccessRecords, Held};
@@ -121,6 +123,8 @@ pub struct Forwarder {
     ends_at: Option<Tick>,
     /// How many datagrams the kernel has dropped for want of room so far, as it counts them.
     overrun: u32,
+    /// How many flows may be made to end for others.
+    evictions: Allowance,
     /// When a socket last could not be had.
     exhausted_at: Option<Tick>,
     /// Backends that are no choice for the datagram at hand; kept for its memory.
@@ -167,6 +171,7 @@ impl Forwarder {
             order: Order::Serve,
             ends_at: None,
             overrun: 0,
+            evictions: Allowance::default(),
             exhausted_at: None,
             tried: Vec::new(),
             own_addrs: OwnAddrs::default(),
