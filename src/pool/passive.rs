@@ -84,7 +84,8 @@ impl Passive {
 /// in the pool --failed--> ejected, `eject_for` x times --over--> in the pool
 /// ```
 ///
-/// A backend that has been in the pool for as long as the longest ejection starts anew.
+/// A backend that has been in the pool for as long as the longest ejection starts anew. Beside probes, which bring a backend
+/// back by themselves, the first time is theirs alone: see [`Ejections::hold`].
 #[derive(Debug, Default)]
 pub struct Ejections {
     times: u32,
@@ -99,6 +100,13 @@ impl Ejections {
         let span = check.eject_for.saturating_mul(self.times).min(check.eject_for_at_most);
         self.over_at = now.checked_add(span);
         span
+    }
+
+    /// Ejects at `now` a backend that has probes; for how long they cannot bring it back. Not at all the first time, and
+    /// after that as long as it would have been out the time before: a probe that passes while clients get no answer must
+    /// not send more and more of them there.
+    pub fn hold(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
+        self.eject(now, check).saturating_sub(check.eject_for)
     }
 }
 
@@ -198,6 +206,21 @@ mod tests {
             spans.push(span.as_secs());
         }
         assert_eq!(spans, [10, 20, 30, 40, 50, 60, 60, 10, 20]);
+    }
+
+    #[test]
+    fn probes_decide_alone_the_first_time_and_later_ever_less_often() {
+        let mut now = Instant::now();
+        let mut ejections = Ejections::default();
+        let mut holds = Vec::new();
+        for behaved in [0, 1, 1, 1, 1, 1, 1, 60, 1] {
+            // Probes take a while, too.
+            now += seconds(behaved + 10);
+            let hold = ejections.hold(now, &CHECK);
+            now += hold;
+            holds.push(hold.as_secs());
+        }
+        assert_eq!(holds, [0, 10, 20, 30, 40, 50, 50, 0, 10]);
     }
 
     #[test]
