@@ -48,7 +48,7 @@ pub struct DnsProbe {
     pub query: DnsName,
     /// What is asked for.
     pub record: RecordType,
-    /// The only answer that passes; absent: every one but a failure of the server.
+    /// The only answer that passes; absent: every one but SERVFAIL.
     pub rcode: Option<ResponseCode>,
 }
 
