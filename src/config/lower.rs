@@ -74,10 +74,10 @@ impl Lowering<'_> {
         let pools = self.pools(file);
         let mut listeners = self.listeners(file);
 
-        let binds = listeners.values().map(|listener| listener.bind.len()).sum();
+        let of_a_worker = listeners.values().map(limits::descriptors_of_a_worker).sum();
         let backends = pools.values().map(|pool| pool.backends.len()).sum();
         let udp = listeners.values().filter(|listener| matches!(listener.protocol, Protocol::Udp(_))).count();
-        let budget = Budget::new(self.machine, workers.get(), binds, backends, udp);
+        let budget = Budget::new(self.machine, workers.get(), of_a_worker, backends, udp);
         let shares = self.shares(file, &budget);
         for (name, listener) in file.listeners() {
             // As long as the listener does not say, it may have what the process has to give.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::Machine;
-use crate::config::MAX_PROBES_IN_FLIGHT;
+use crate::config::{Listener, MAX_PROBES_IN_FLIGHT, Protocol};
 
 /// A session is two sockets.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
@@ -63,10 +63,26 @@ impl Demand {
     }
 }
 
+/// Descriptors that each worker has for the addresses of a listener: a socket for each, and beside one for datagrams an
+/// event queue (epoll) that the sockets of its flows are in.
+pub(super) fn descriptors_of_a_worker(listener: &Listener) -> usize {
+    match listener.protocol {
+        Protocol::Tcp(_) => listener.bind.len(),
+        Protocol::Udp(_) => listener.bind.len().saturating_mul(2),
+    }
+}
+
 impl Budget {
-    /// `binds`, `backends` and `udp_listeners`, of which each has a flow at least, are those of the whole configuration.
-    pub(super) fn new(machine: &Machine, workers: usize, binds: usize, backends: usize, udp_listeners: usize) -> Self {
-        let sockets = (workers as u64).saturating_mul(binds as u64);
+    /// `of_a_worker` are the [`descriptors_of_a_worker`] of all listeners; `backends` and `udp_listeners`, of which each has a
+    /// flow at least, are those of the whole configuration.
+    pub(super) fn new(
+        machine: &Machine,
+        workers: usize,
+        of_a_worker: usize,
+        backends: usize,
+        udp_listeners: usize,
+    ) -> Self {
+        let sockets = (workers as u64).saturating_mul(of_a_worker as u64);
         let probes = backends.min(MAX_PROBES_IN_FLIGHT) as u64;
         let reserve = sockets.saturating_add(RESERVE + probes).saturating_add(udp_listeners as u64);
         Self { limit: machine.descriptor_limit, reserve }
@@ -107,8 +123,8 @@ impl Budget {
         }
     }
 
-    /// Sessions of the process when the file does not say: fifteen in sixteen of the descriptors that are theirs, and never
-    /// less than a listener was promised.
+    /// Sessions of the process when the file does not say: fifteen in sixteen of the descriptors that are theirs, and
+    /// never less than a listener was promised.
     fn default_sessions(&self, demand: &Demand) -> NonZeroU32 {
         let free = u128::from(self.limit.saturating_sub(self.reserve).saturating_sub(demand.flows));
         let share = match (demand.has_tcp, demand.flows_unsaid) {

@@ -431,7 +431,7 @@ const REFUSED_OVER_UDP: &[(&str, &str, &str)] = &[
     (
         "max_flows = 1000",
         "max_flows = 20_000",
-        "6:13 20000 flows beside 100 sessions need 20275 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20275`, or LimitNOFILE=20275 in the systemd unit, or at most 19725 here",
+        "6:13 20000 flows beside 100 sessions need 20279 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20279`, or LimitNOFILE=20279 in the systemd unit, or at most 19721 here",
     ),
     (
         "4MiB",
