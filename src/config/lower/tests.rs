@@ -425,6 +425,11 @@ const REFUSED_OVER_UDP: &[(&str, &str, &str)] = &[
     ),
     (
         "requests = 1",
+        "per_packet = true\non_backend_down = \"stick\"",
+        "6:19 `on_backend_down` says nothing beside `per_packet` -> leave it out: every datagram goes to a backend that is up",
+    ),
+    (
+        "requests = 1",
         "max_flows_per_source = 0",
         "5:24 `max_flows_per_source` is out of range -> `max_flows_per_source` is a number from 1 to 4294967295",
     ),
@@ -520,6 +525,21 @@ fn udp_and_paths_do_not_go_together() {
     let told = brief(&errors(&DNS.replace("10.0.0.2:53", "unix:/run/y").replace("type = \"dns\"", "type = \"tcp\" #")));
     assert!(told.contains("UDP does not reach `unix:/run/y`, and listener `dns` is UDP"), "{told}");
     assert!(told.contains("`unix:/run/y` cannot be probed: it has no port"), "{told}");
+}
+
+#[test]
+fn datagrams_that_never_come_judge_nobody() {
+    let passive = format!("{SMALL}[pools.p.passive_check]\n");
+    let expected = "6:10 no UDP listener sends to pool `p`, and `passive_check` judges by datagrams \
+        -> a [pools.p.health_check] judges by connections";
+    assert_eq!(brief(&errors(&passive)), expected);
+    config(&passive.replace("pool =", "protocol = \"udp\"\npool =").replace("db:5432", "10.0.0.1:53"));
+    let unused =
+        passive.replace("[pools.p]", "[pools.p]\nbackends = [\"a:1\"]\n[pools.q]").replace("pools.p.p", "pools.q.p");
+    config(&unused);
+    // What it was meant to be is not known.
+    let told = brief(&errors(&passive.replace("pool =", "protocol = \"dup\"\npool =")));
+    assert!(!told.contains("passive_check"), "{told}");
 }
 
 #[test]
