@@ -67,8 +67,8 @@ pub struct ResponseCode(pub u8);
 /// Judging a backend by what becomes of the datagrams of clients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PassiveCheck {
-    /// Datagrams in a row without a reply that make a flow unanswered; fewer where a flow has fewer in all, by `requests` of
-    /// its listener.
+    /// Datagrams in a row without a reply that make a flow unanswered; fewer where a flow has fewer in all, by
+    /// `requests` of its listener.
     pub unanswered: NonZeroU32,
     /// Flows that must be unanswered, or refused by the backend's machine, for a failure.
     pub flows: NonZeroU32,
@@ -79,7 +79,8 @@ pub struct PassiveCheck {
     pub eject_for: Duration,
     /// The most that grows to.
     pub eject_for_at_most: Duration,
-    /// The share of a pool's backends, from 0 to 1, that may be out at one time for one more to be taken out by this check.
+    /// The share of a pool's backends, from 0 to 1, that may be out at one time for one more to be taken out by this
+    /// check.
     pub max_ejected: f64,
 }
 

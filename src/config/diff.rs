@@ -18,7 +18,8 @@ pub struct Diff {
     pub backends: Changes<(PoolName, BackendName)>,
     /// By name; changed are those whose own keys differ, whatever their backends do.
     pub pools: Changes<PoolName>,
-    /// Keys of the top level that differ and that a reload carries out; `max_flows` stands for the default of listeners.
+    /// Keys of the top level that differ and that a reload carries out; `max_flows` stands for the default of
+    /// listeners.
     pub settings: Vec<&'static str>,
     /// Keys that differ and that only a restart carries out; until then the old values stay in force.
     pub restart_required: Vec<&'static str>,
@@ -110,9 +111,9 @@ impl<K> fmt::Display for Changes<K> {
     }
 }
 
-/// Listeners as far as they are their own: one that does not say how many sessions or flows it has, neither here nor in the
-/// `other` configuration, has what there is. That may move when a backend is added, for the descriptors are shared, and
-/// must not read as a change of every listener.
+/// Listeners as far as they are their own: one that does not say how many sessions or flows it has, neither here nor in
+/// the `other` configuration, has what there is. That may move when a backend is added, for the descriptors are shared,
+/// and must not read as a change of every listener.
 fn listeners(config: &Config, other: &Config) -> BTreeMap<ListenerName, Listener> {
     let own = |name: &ListenerName, listener: &Listener| {
         let mut own = listener.clone();

@@ -2,7 +2,8 @@
 //!
 //! Text becomes a [`Config`] in two steps: `file` mirrors the TOML with the place of every value (by means of `read`),
 //! and `lower` decides defaults, checks references and reports *all* errors at once, each with its place (by means of
-//! `error` and `place`). Nothing after that re-checks a value. [`diff`] compares two configurations and says what a reload will do.
+//! `error` and `place`). Nothing after that re-checks a value. [`diff`] compares two configurations and says what a
+//! reload will do.
 //!
 //! Host names are kept as names here: resolving them needs the network, which belongs to the control plane.
 

@@ -68,7 +68,8 @@ pub enum Source {
     Fixed,
 }
 
-/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs anew.
+/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs
+/// anew.
 pub struct OnReload(pub Box<dyn Fn(&Config) + Send>);
 
 impl std::fmt::Debug for OnReload {
@@ -231,8 +232,8 @@ impl Control {
         self.registry.forget_unused();
     }
 
-    /// Carries out what probes have changed, once for all results that have arrived: a pool takes as long to build for one
-    /// of its backends as for a thousand.
+    /// Carries out what probes have changed, once for all results that have arrived: a pool takes as long to build for
+    /// one of its backends as for a thousand.
     async fn catch_up(&mut self) {
         if self.events.is_empty() {
             self.carry_out().await;
@@ -342,8 +343,8 @@ impl Control {
 /// Whether a configuration is the first one of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must not
-    /// send the first clients there.
+    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must
+    /// not send the first clients there.
     First,
     /// Clients are being served.
     Later,

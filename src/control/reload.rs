@@ -1,10 +1,10 @@
 //! Reloading: validate, compare, bind, publish. All or nothing.
 //!
-//! It computes on the control thread for as long as it takes, some 30 ms for 10,000 backends, and clients do not notice:
-//! that thread steps back behind the workers (`sys::machine`), a backend is found by its name and not by looking through all,
-//! and what is replaced is never freed by a worker (`retired`). With everything on one CPU and two reloads of 10,000
-//! backends a second, the p99 of small exchanges is 1.0 to 1.1 of what it is without reloads; it was 3 to 4 before the thread
-//! stepped back (`cargo bench --bench reload`).
+//! It computes on the control thread for as long as it takes, some 30 ms for 10,000 backends, and clients do not
+//! notice: that thread steps back behind the workers (`sys::machine`), a backend is found by its name and not by
+//! looking through all, and what is replaced is never freed by a worker (`retired`). With everything on one CPU and two
+//! reloads of 10,000 backends a second, the p99 of small exchanges is 1.0 to 1.1 of what it is without reloads; it was
+//! 3 to 4 before the thread stepped back (`cargo bench --bench reload`).
 
 use std::sync::Arc;
 

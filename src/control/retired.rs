@@ -1,8 +1,8 @@
 //! What was published and is no more, kept until nobody else has it.
 //!
-//! The last one to let go of something frees it. Sessions and flows hold views of pools for as long as they live, and a view
-//! of thousands of backends takes a millisecond to free: by holding on to it the control plane makes sure that it is never
-//! a worker that does so.
+//! The last one to let go of something frees it. Sessions and flows hold views of pools for as long as they live, and a
+//! view of thousands of backends takes a millisecond to free: by holding on to it the control plane makes sure that it
+//! is never a worker that does so.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the datagrams
-//! of clients, and judges the results.
+//! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the
+//! datagrams of clients, and judges the results.
 //!
 //! A task only says that a verdict has changed; what follows from that (status, snapshot, sessions) is decided on the
 //! control task, which asks [`Probes::accept`] whether the word is still current.

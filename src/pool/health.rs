@@ -100,8 +100,8 @@ impl Health {
         Some(Transition { from, to })
     }
 
-    /// Takes the backend down, whatever its probes say; the transition that this causes, if any. The first probe that passes
-    /// afterwards is the first of `rise`.
+    /// Takes the backend down, whatever its probes say; the transition that this causes, if any. The first probe that
+    /// passes afterwards is the first of `rise`.
     pub fn condemn(&mut self) -> Option<Transition> {
         let from = self.status;
         *self = Self::new(Status::Down);

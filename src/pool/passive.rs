@@ -1,9 +1,10 @@
 //! Judging a backend by what becomes of the datagrams of clients: pure, the counters and the clock are elsewhere.
 //!
 //! Silence alone proves little: a name server does not answer what it does not understand, and anybody can send it that
-//! from as many addresses as he likes. Nor is it silence yet when datagrams have just gone out. So what stays unanswered
-//! counts when the next observation has seen no reply either, and a single reply to anybody clears a backend of all that
-//! was found before it, refusals as well; only one that is silent to everybody, or whose machine refuses datagrams, fails.
+//! from as many addresses as he likes. Nor is it silence yet when datagrams have just gone out. So what stays
+//! unanswered counts when the next observation has seen no reply either, and a single reply to anybody clears a backend
+//! of all that was found before it, refusals as well; only one that is silent to everybody, or whose machine refuses
+//! datagrams, fails.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -39,8 +40,8 @@ impl Passive {
 
     /// Takes what is counted at `now` into account: whether the backend has failed, which clears the evidence.
     ///
-    /// Called every [`Passive::observe_every`]: the time from one call to the next is what a reply has at least, and a few
-    /// calls in each window tell what happens in one from what happens in two.
+    /// Called every [`Passive::observe_every`]: the time from one call to the next is what a reply has at least, and a
+    /// few calls in each window tell what happens in one from what happens in two.
     pub fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
         let since = |read: fn(&Counted) -> u64| read(&counted).saturating_sub(read(&self.last));
         let (unanswered, refused, replies) =
@@ -84,8 +85,8 @@ impl Passive {
 /// in the pool --failed--> ejected, `eject_for` x times --over--> in the pool
 /// ```
 ///
-/// A backend that has been in the pool for as long as the longest ejection starts anew. Beside probes, which bring a backend
-/// back by themselves, the first time is theirs alone: see [`Ejections::hold`].
+/// A backend that has been in the pool for as long as the longest ejection starts anew. Beside probes, which bring a
+/// backend back by themselves, the first time is theirs alone: see [`Ejections::hold`].
 #[derive(Debug, Default)]
 pub struct Ejections {
     times: u32,
@@ -102,9 +103,9 @@ impl Ejections {
         span
     }
 
-    /// Ejects at `now` a backend that has probes; for how long they cannot bring it back. Not at all the first time, and
-    /// after that as long as it would have been out the time before: a probe that passes while clients get no answer must
-    /// not send more and more of them there.
+    /// Ejects at `now` a backend that has probes; for how long they cannot bring it back. Not at all the first time,
+    /// and after that as long as it would have been out the time before: a probe that passes while clients get no
+    /// answer must not send more and more of them there.
     pub fn hold(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
         self.eject(now, check).saturating_sub(check.eject_for)
     }

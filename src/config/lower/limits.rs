@@ -73,8 +73,8 @@ pub(super) fn descriptors_of_a_worker(listener: &Listener) -> usize {
 }
 
 impl Budget {
-    /// `of_a_worker` are the [`descriptors_of_a_worker`] of all listeners; `backends` and `udp_listeners`, of which each has a
-    /// flow at least, are those of the whole configuration.
+    /// `of_a_worker` are the [`descriptors_of_a_worker`] of all listeners; `backends` and `udp_listeners`, of which
+    /// each has a flow at least, are those of the whole configuration.
     pub(super) fn new(
         machine: &Machine,
         workers: usize,

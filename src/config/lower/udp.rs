@@ -103,7 +103,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// Reports every passive check of a pool that only TCP listeners send to. A pool that nobody sends to may wait for one.
+    /// Reports every passive check of a pool that only TCP listeners send to. A pool that nobody sends to may wait for
+    /// one.
     pub(super) fn refuse_passive_checks_without_datagrams(&mut self, file: &File) {
         let pools: HashSet<&str> = file.pools().iter().map(|(name, _)| &*name.value).collect();
         for (name, pool) in file.pools() {

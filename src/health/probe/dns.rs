@@ -1,7 +1,7 @@
 //! A probe that asks a name server over UDP.
 //!
-//! Our own forty lines of the wire format (RFC 1035, 4.1) instead of a library of all of it: a question is written, and of
-//! an answer only the header and the question that it repeats are read, so that one that was cut off serves as well.
+//! Our own forty lines of the wire format (RFC 1035, 4.1) instead of a library of all of it: a question is written, and
+//! of an answer only the header and the question that it repeats are read, so that one that was cut off serves as well.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
