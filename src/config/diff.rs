@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn between(old: &str, new: &str) -> Diff {
-        let machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         let parse = |text| Config::parse("test", text, &machine).unwrap_or_else(|errors| panic!("{errors}"));
         Diff::new(&parse(old), &parse(new))
     }

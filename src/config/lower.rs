@@ -46,6 +46,8 @@ const DEFAULT_LOG: &str = "info";
 pub struct Machine {
     /// Open descriptors that this process may have (the hard limit, which `run` raises itself to).
     pub descriptor_limit: u64,
+    /// Ports that sockets without one of their own may have; each flow takes one, whatever its backend.
+    pub ephemeral_ports: u32,
     /// CPUs in the affinity mask.
     pub cpus: NonZeroUsize,
 }

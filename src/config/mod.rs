@@ -232,6 +232,15 @@ impl Config {
     pub fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Self, ConfigErrors> {
         lower::parse(origin, text, machine)
     }
+
+    /// Flows that there may be at one time, all listeners together.
+    pub fn flows_at_most(&self) -> u64 {
+        let of = |listener: &Listener| match &listener.protocol {
+            Protocol::Udp(udp) => u64::from(udp.max_flows.get()),
+            Protocol::Tcp(_) => 0,
+        };
+        self.listeners.values().map(of).sum()
+    }
 }
 
 /// Why something is no list of log directives.

@@ -17,6 +17,7 @@ use super::{Control, Source, Start, file, notify, publish};
 use crate::config::diff::Diff;
 use crate::config::{BindAddr, Config};
 use crate::pool::registry::ReloadResult;
+use crate::sys::machine;
 use crate::worker::Command;
 
 /// Why a configuration cannot be put in force.
@@ -42,6 +43,8 @@ impl Control {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             notify(&[NotifyState::Reloading, now]);
         }
+        // Others may have changed it since.
+        self.machine.ephemeral_ports = machine::ephemeral_ports();
         let result = match file::read(&path, &self.machine) {
             Ok(config) => self.apply(config, Start::Later).await,
             Err(error) => Err(error.into()),
@@ -103,6 +106,16 @@ impl Control {
         for bind in retire {
             self.tell_all(|| Command::Retire(bind)).await;
         }
+        self.remark_on_ports();
         Ok(diff)
+    }
+
+    /// Says so if flows may come to want more ports than there are. That is no error: the range is the machine's,
+    /// shared with other programs, and can be widened while we run.
+    fn remark_on_ports(&self) {
+        let (flows, ports) = (self.snapshot.load().config.flows_at_most(), self.machine.ephemeral_ports);
+        if flows > u64::from(ports) {
+            tracing::warn!(flows, ports, "net.ipv4.ip_local_port_range has fewer ports than there may be flows");
+        }
     }
 }

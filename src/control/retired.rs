@@ -46,7 +46,7 @@ mod tests {
 
     fn config() -> Arc<Config> {
         let text = "[listeners.l]\nbind = [\"127.0.0.1:1\"]\npool = \"p\"\n[pools.p]\nbackends = [\"127.0.0.1:2\"]\n";
-        let machine = Machine { descriptor_limit: 10_000, cpus: std::num::NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit: 10_000, ephemeral_ports: 28_232, cpus: std::num::NonZeroUsize::MIN };
         Arc::new(Config::parse("test.toml", text, &machine).expect("valid"))
     }
 

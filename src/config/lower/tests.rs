@@ -8,7 +8,8 @@ use crate::config::{
     Policy, PoolName, Probe, Protocol, Quota, Role, Tcp, UdpProbe,
 };
 
-const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
+const MACHINE: Machine =
+    Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
 
 fn errors(text: &str) -> ConfigErrors {
     parse("evenkeel.toml", text, &MACHINE).expect_err("is refused")
@@ -561,6 +562,13 @@ fn defaults_of_udp() {
     assert_eq!((udp.max_flows_per_source, udp.receive_buffer.get()), (None, 1 << 20));
     assert_eq!(udp.max_flows, config.default_max_flows);
     assert!((10_000..20_000).contains(&udp.max_flows.get()), "{}", udp.max_flows);
+}
+
+#[test]
+fn more_flows_than_ports_are_no_mistake() {
+    let machine = Machine { ephemeral_ports: 500, ..MACHINE };
+    let config = parse("evenkeel.toml", DNS, &machine).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.flows_at_most(), 1_000);
 }
 
 #[test]

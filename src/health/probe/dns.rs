@@ -89,7 +89,7 @@ mod tests {
     fn probe() -> DnsProbe {
         let text = "listeners.a = { bind = ['127.0.0.1:1'], pool = 'p' }\n[pools.p]\nbackends = ['127.0.0.1:2']\n\
             health_check = { type = 'dns', query = 'a.Example', record = 'SOA' }\n";
-        let machine = Machine { descriptor_limit: 1 << 16, cpus: NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit: 1 << 16, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         let config = Config::parse("test", text, &machine).unwrap_or_else(|errors| panic!("{errors}"));
         match config.pools.into_values().next().and_then(|pool| pool.health_check).map(|check| check.probe) {
             Some(Probe::Dns(probe)) => probe,
