@@ -112,7 +112,7 @@ fn configuration(backends: u32) -> Config {
         "[listeners.l]\nbind = [\"127.0.0.1:80\"]\npool = \"p\"\n[pools.p]\nbackends = [{}]\n",
         addresses.join(",\n")
     );
-    let machine = Machine { descriptor_limit: 1 << 20, cpus: NonZeroUsize::MIN };
+    let machine = Machine { descriptor_limit: 1 << 20, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
     Config::parse("bench.toml", &text, &machine).expect("a sound configuration")
 }
 

@@ -62,7 +62,11 @@ pub struct Crashed;
 
 /// The machine as limits are checked against.
 pub fn machine() -> Machine {
-    Machine { descriptor_limit: sys::machine::descriptor_limit(), cpus: sys::machine::cpus() }
+    Machine {
+        descriptor_limit: sys::machine::descriptor_limit(),
+        ephemeral_ports: sys::machine::ephemeral_ports(),
+        cpus: sys::machine::cpus(),
+    }
 }
 
 /// What the kernel can do with datagrams; what it lacks is said once.

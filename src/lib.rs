@@ -1,4 +1,4 @@
-//! evenkeel: an L4 connection balancer for Linux.
+//! evenkeel: an L4 balancer, of connections and datagrams, for Linux.
 //!
 //! # Bird's-eye view
 //!

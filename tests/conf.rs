@@ -8,7 +8,8 @@ use std::time::Duration;
 use evenkeel::config::{Config, Machine};
 
 /// A modest machine: a common hard limit of a service.
-const MACHINE: Machine = Machine { descriptor_limit: 16_384, cpus: NonZeroUsize::new(8).expect("8 is not 0") };
+const MACHINE: Machine =
+    Machine { descriptor_limit: 16_384, ephemeral_ports: 28_232, cpus: NonZeroUsize::new(8).expect("8 is not 0") };
 
 fn examples() -> Vec<PathBuf> {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");

@@ -8,7 +8,8 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
+const MACHINE: Machine =
+    Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
 
 const SOUND: &str = include_str!("../conf/postgres.toml");
 

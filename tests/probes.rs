@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use support::balancer::Balancer;
 use support::config::Config;
+use support::datagram::{Echo, client};
 use support::knot::Knot;
 use support::port::free_addr;
 use support::socket::{addr_of, listen};
@@ -61,6 +62,36 @@ fn a_tcp_probe_may_watch_another_port() {
     wait_until("it is down", SOON, || !is_up(&balancer, nobody));
 }
 
+#[test]
+fn clients_without_an_answer_take_down_what_a_probe_finds_well() {
+    let (service, echo, watched, front) = (udp_socket(), Echo::start(), listen(), free_addr());
+    let silent = service.local_addr().expect("is bound");
+    let active = format!(
+        "[pools.main.health_check]\nport = {}\ninterval = \"100ms\"\ntimeout = \"100ms\"\n",
+        addr_of(&watched).port()
+    );
+    let passive = "[pools.main.passive_check]\nunanswered = 2\nflows = 2\nwindow = \"1s\"\neject_for = \"60s\"";
+    let config =
+        Config::new().udp_listener("main", front, "main", "").pool("main", &[silent, echo.addr()], &(active + passive));
+    let balancer = Balancer::start(&config);
+    wait_until("the probes pass", SOON, || is_up(&balancer, silent));
+    // The first time the probes have the last word; the second time they have it a minute later.
+    for time in ["first", "second"] {
+        let clients: Vec<UdpSocket> = (0..8).map(|_| client(front)).collect();
+        for _ in 0..2 {
+            clients.iter().for_each(|client| drop(client.send(b"anybody?")));
+        }
+        wait_until(&format!("it is down for the {time} time"), SOON, || !is_up(&balancer, silent));
+        if time == "first" {
+            wait_until("it is back", SOON, || is_up(&balancer, silent));
+        }
+    }
+    let before = passed(&balancer, silent);
+    wait_until("more probes pass than it takes", SOON, || passed(&balancer, silent) >= before + 4.0);
+    assert!(!is_up(&balancer, silent));
+    assert!(is_up(&balancer, echo.addr()));
+}
+
 fn start(backends: &[SocketAddr], check: &str) -> Balancer {
     start_with(backends, &format!("{check}\ninterval = \"100ms\"\ntimeout = \"100ms\""))
 }
@@ -97,7 +128,17 @@ fn is_up(balancer: &Balancer, backend: SocketAddr) -> bool {
 }
 
 #[track_caller]
+fn passed(balancer: &Balancer, backend: SocketAddr) -> f64 {
+    probes(balancer, backend, "passed")
+}
+
+#[track_caller]
 fn failed(balancer: &Balancer, backend: SocketAddr) -> f64 {
-    let labels = [("backend", &*backend.to_string()), ("result", "failed")];
+    probes(balancer, backend, "failed")
+}
+
+#[track_caller]
+fn probes(balancer: &Balancer, backend: SocketAddr, result: &str) -> f64 {
+    let labels = [("backend", &*backend.to_string()), ("result", result)];
     balancer.metrics().sum("evenkeel_health_checks_total", &labels)
 }

@@ -14,8 +14,8 @@ use crate::logging;
 pub(super) const HELP: &str = "\
 It needs no configuration and no privileges. Four simulated backends run behind a balancer with least-connections and \
 health checks; one is slow, one dies every few seconds and comes back on the same port. 32 clients send a modest load \
-through it, 16 more send datagrams, and a table each second shows who gets what. Watch what the death costs the clients that were on the dead \
-backend, and what it costs the others.
+through it over TCP and 16 over UDP, and a table each second shows who gets what. Watch what the death costs the \
+clients that were on the dead backend, and what it costs the others.
 
 Everything listens on free ports of 127.0.0.1. Ctrl-c stops it.
 

@@ -40,7 +40,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-const ABOUT: &str = "An L4 connection balancer for Linux that is safe to change while it runs";
+const ABOUT: &str = "An L4 balancer (TCP and UDP) for Linux that is safe to change while it runs";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,7 +82,7 @@ struct Arguments {
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Balance connections until SIGTERM
+    /// Balance connections and datagrams until SIGTERM
     #[command(after_help = run::HELP)]
     Run(RunArguments),
     /// Validate a configuration; binds nothing, connects nowhere
@@ -91,7 +91,7 @@ enum Command {
     /// Show a balancer at work: simulated backends, traffic and an outage, all in one process
     #[command(after_help = demo::HELP)]
     Demo(demo::Arguments),
-    /// Run simulated TCP backends alone, to try a configuration without the real ones
+    /// Run simulated backends alone, over TCP or UDP, to try a configuration without the real ones
     #[command(after_help = simulate::HELP)]
     Simulate(simulate::Arguments),
 }

@@ -15,10 +15,10 @@ It stays in the foreground and logs to stderr, which is what systemd and contain
 in the configuration; EVENKEEL_LOG in the environment overrides it.
 
 Signals:
-  SIGHUP           reload the configuration: open sessions stay, and a file
-                   that is not valid changes nothing
-  SIGTERM, SIGINT  accept no more, let sessions finish for `shutdown_timeout`,
-                   then close them; a second one stops at once
+  SIGHUP           reload the configuration: open sessions and flows stay, and a
+                   file that is not valid changes nothing
+  SIGTERM, SIGINT  accept no more, let sessions and flows finish for
+                   `shutdown_timeout`, then end them; a second one stops at once
 
 Example:
   evenkeel run -c /etc/evenkeel/evenkeel.toml --log-format json

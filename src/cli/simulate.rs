@@ -17,8 +17,8 @@ use crate::demo::datagram::{Counts, Echo};
 /// What `--help` adds.
 pub(super) const HELP: &str = "\
 Every backend echoes what it receives. Put their addresses into a pool, start evenkeel in front, and stop or restart \
-them as you like to see what your clients would see. Ctrl-c stops all of them; the open connections are reset, as when \
-a process is killed.
+them as you like to see what your clients would see. Ctrl-c stops all of them; open connections are reset, as when a \
+process is killed.
 
 Examples:
   evenkeel simulate --listen 127.0.0.1:9001 127.0.0.1:9002

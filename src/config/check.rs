@@ -48,7 +48,7 @@ pub struct DnsProbe {
     pub query: DnsName,
     /// What is asked for.
     pub record: RecordType,
-    /// The only answer that passes; absent: every one but a failure of the server.
+    /// The only answer that passes; absent: every one but SERVFAIL.
     pub rcode: Option<ResponseCode>,
 }
 
@@ -67,17 +67,20 @@ pub struct ResponseCode(pub u8);
 /// Judging a backend by what becomes of the datagrams of clients.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PassiveCheck {
-    /// Datagrams in a row without a reply that make a flow unanswered.
+    /// Datagrams in a row without a reply that make a flow unanswered; fewer where a flow has fewer in all, by
+    /// `requests` of its listener.
     pub unanswered: NonZeroU32,
     /// Flows that must be unanswered, or refused by the backend's machine, for a failure.
     pub flows: NonZeroU32,
     /// The time within which they must be.
     pub window: Duration,
-    /// How long a backend stays out for the first time; each further time by as much more. Unless probes decide.
+    /// How long a backend stays out for the first time; each further time by as much more. Where there are probes, they
+    /// decide the first time, and each further time they may do so by as much later.
     pub eject_for: Duration,
     /// The most that grows to.
     pub eject_for_at_most: Duration,
-    /// The share of a pool's backends, from 0 to 1, that may be out at one time. Unless probes decide.
+    /// The share of a pool's backends, from 0 to 1, that may be out at one time for one more to be taken out by this
+    /// check.
     pub max_ejected: f64,
 }
 

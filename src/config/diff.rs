@@ -18,7 +18,8 @@ pub struct Diff {
     pub backends: Changes<(PoolName, BackendName)>,
     /// By name; changed are those whose own keys differ, whatever their backends do.
     pub pools: Changes<PoolName>,
-    /// Keys of the top level that differ and that a reload carries out.
+    /// Keys of the top level that differ and that a reload carries out; `max_flows` stands for the default of
+    /// listeners.
     pub settings: Vec<&'static str>,
     /// Keys that differ and that only a restart carries out; until then the old values stay in force.
     pub restart_required: Vec<&'static str>,
@@ -38,12 +39,16 @@ pub struct Changes<K> {
 impl Diff {
     /// Compares a configuration with the one that is to replace it.
     pub fn new(old: &Config, new: &Config) -> Self {
+        let is_udp = |listener: &Listener| matches!(listener.protocol, Protocol::Udp(_));
+        let mut of_udp = new.listeners.iter().filter(|(_, listener)| is_udp(listener)).map(|(name, _)| name);
+        let default_counts = of_udp.any(|name| takes_default(old, name) && takes_default(new, name));
         Self {
-            listeners: Changes::between(&listeners(old), &listeners(new)),
+            listeners: Changes::between(&listeners(old, new), &listeners(new, old)),
             backends: Changes::between(&backends(old), &backends(new)),
             pools: Changes::between(&pools(old), &pools(new)),
             settings: differing(&[
                 ("max_connections", old.max_connections != new.max_connections),
+                ("max_flows", default_counts && old.default_max_flows != new.default_max_flows),
                 ("shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
                 ("log", old.log != new.log),
             ]),
@@ -106,23 +111,30 @@ impl<K> fmt::Display for Changes<K> {
     }
 }
 
-/// Listeners as far as they are their own: one whose bound is the process's follows it. The process's may move when a
-/// backend is added, for the descriptors are shared, and that must not read as a change of every listener.
-fn listeners(config: &Config) -> BTreeMap<ListenerName, Listener> {
-    let own = |listener: &Listener| {
+/// Listeners as far as they are their own: one that does not say how many sessions or flows it has, neither here nor in
+/// the `other` configuration, has what there is. That may move when a backend is added, for the descriptors are shared,
+/// and must not read as a change of every listener.
+fn listeners(config: &Config, other: &Config) -> BTreeMap<ListenerName, Listener> {
+    let own = |name: &ListenerName, listener: &Listener| {
         let mut own = listener.clone();
-        match &mut own.protocol {
-            Protocol::Tcp(tcp) if tcp.max_connections == config.max_connections => {
-                tcp.max_connections = NonZeroU32::MAX;
+        if takes_default(config, name) && takes_default(other, name) {
+            match &mut own.protocol {
+                Protocol::Tcp(tcp) => tcp.max_connections = NonZeroU32::MAX,
+                Protocol::Udp(udp) => udp.max_flows = NonZeroU32::MAX,
             }
-            Protocol::Udp(udp) if udp.max_flows == config.default_max_flows => {
-                udp.max_flows = NonZeroU32::MAX;
-            }
-            Protocol::Tcp(_) | Protocol::Udp(_) => {}
         }
         own
     };
-    config.listeners.iter().map(|(name, listener)| (name.clone(), own(listener))).collect()
+    config.listeners.iter().map(|(name, listener)| (name.clone(), own(name, listener))).collect()
+}
+
+/// Whether a listener has as many sessions or flows as those that do not say.
+fn takes_default(config: &Config, name: &ListenerName) -> bool {
+    match config.listeners.get(name).map(|listener| &listener.protocol) {
+        Some(Protocol::Tcp(tcp)) => tcp.max_connections == config.max_connections,
+        Some(Protocol::Udp(udp)) => udp.max_flows == config.default_max_flows,
+        None => false,
+    }
 }
 
 fn backends(config: &Config) -> BTreeMap<(PoolName, BackendName), &Backend> {
@@ -166,9 +178,13 @@ mod tests {
     "#;
 
     fn diff(new: &str) -> Diff {
-        let machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::MIN };
+        between(OLD, new)
+    }
+
+    fn between(old: &str, new: &str) -> Diff {
+        let machine = Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         let parse = |text| Config::parse("test", text, &machine).unwrap_or_else(|errors| panic!("{errors}"));
-        Diff::new(&parse(OLD), &parse(new))
+        Diff::new(&parse(old), &parse(new))
     }
 
     #[test]
@@ -203,6 +219,33 @@ mod tests {
     }
 
     #[test]
+    fn the_default_of_flows_is_a_setting_where_somebody_takes_it() {
+        let udp = OLD
+            .replace("pool =", "protocol = \"udp\"\npool =")
+            .replace("x:1", "10.0.0.1:1")
+            .replace("y:1", "10.0.0.2:1");
+        let more = udp.replace(
+            "[pools.p]",
+            "[listeners.c]\nbind = [\"127.0.0.1:3\"]\nprotocol = \"udp\"\npool = \"p\"\n[pools.p]",
+        );
+        let shown = "listeners +1 -0 ~0, backends +0 -0 ~0, pools +0 -0 ~0, settings max_flows";
+        assert_eq!(between(&udp, &more).to_string(), shown);
+        let said = |text: &str, flows: u32| text.replace("protocol =", &format!("max_flows = {flows}\nprotocol ="));
+        assert!(between(&said(&udp, 5), &said(&udp, 5)).is_empty());
+        assert_eq!(between(&said(&udp, 5), &said(&more, 5)).to_string(), shown.replace(", settings max_flows", ""));
+        assert_eq!(between(&udp, &said(&udp, 5)).listeners.changed.len(), 2);
+    }
+
+    #[test]
+    fn a_bound_that_happened_to_be_the_default_has_not_changed() {
+        let with = |of_process: u32| {
+            format!("max_connections = {of_process}\n{}", OLD.replacen("pool =", "max_connections = 5\npool =", 1))
+        };
+        let diff = between(&with(5), &with(6));
+        assert_eq!((diff.listeners.is_empty(), diff.settings), (true, vec!["max_connections"]));
+    }
+
+    #[test]
     fn pools_change_by_their_own_keys() {
         let diff = diff(&OLD.replace("[pools.p]", "[pools.p]\non_down = \"close\""));
         assert_eq!(diff.pools.changed, [PoolName::from("p")]);
@@ -212,7 +255,8 @@ mod tests {
 
     #[test]
     fn some_keys_need_a_restart() {
-        let top = "workers = 7\nbusy_poll = \"50us\"\nlog = \"debug\"\nshutdown_timeout = \"1s\"\nadmin.http = \"127.0.0.1:9\"\n";
+        let top = "workers = 7\nbusy_poll = \"50us\"\nlog = \"debug\"\nshutdown_timeout = \"1s\"\n\
+            admin.http = \"127.0.0.1:9\"\n";
         let diff = diff(&format!("{top}{OLD}"));
         assert_eq!(diff.restart_required, ["workers", "busy_poll", "admin.http"]);
         assert_eq!(diff.settings, ["max_connections", "shutdown_timeout", "log"]);

@@ -46,6 +46,8 @@ const DEFAULT_LOG: &str = "info";
 pub struct Machine {
     /// Open descriptors that this process may have (the hard limit, which `run` raises itself to).
     pub descriptor_limit: u64,
+    /// Ports that sockets without one of their own may have; each flow takes one, whatever its backend.
+    pub ephemeral_ports: u32,
     /// CPUs in the affinity mask.
     pub cpus: NonZeroUsize,
 }
@@ -74,10 +76,10 @@ impl Lowering<'_> {
         let pools = self.pools(file);
         let mut listeners = self.listeners(file);
 
-        let binds = listeners.values().map(|listener| listener.bind.len()).sum();
+        let of_a_worker = listeners.values().map(limits::descriptors_of_a_worker).sum();
         let backends = pools.values().map(|pool| pool.backends.len()).sum();
         let udp = listeners.values().filter(|listener| matches!(listener.protocol, Protocol::Udp(_))).count();
-        let budget = Budget::new(self.machine, workers.get(), binds, backends, udp);
+        let budget = Budget::new(self.machine, workers.get(), of_a_worker, backends, udp);
         let shares = self.shares(file, &budget);
         for (name, listener) in file.listeners() {
             // As long as the listener does not say, it may have what the process has to give.

@@ -2,7 +2,8 @@
 //!
 //! Text becomes a [`Config`] in two steps: `file` mirrors the TOML with the place of every value (by means of `read`),
 //! and `lower` decides defaults, checks references and reports *all* errors at once, each with its place (by means of
-//! `error` and `place`). Nothing after that re-checks a value. [`diff`] compares two configurations and says what a reload will do.
+//! `error` and `place`). Nothing after that re-checks a value. [`diff`] compares two configurations and says what a
+//! reload will do.
 //!
 //! Host names are kept as names here: resolving them needs the network, which belongs to the control plane.
 
@@ -230,6 +231,15 @@ impl Config {
     /// Every error of the text, each with its place.
     pub fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Self, ConfigErrors> {
         lower::parse(origin, text, machine)
+    }
+
+    /// Flows that there may be at one time, all listeners together.
+    pub fn flows_at_most(&self) -> u64 {
+        let of = |listener: &Listener| match &listener.protocol {
+            Protocol::Udp(udp) => u64::from(udp.max_flows.get()),
+            Protocol::Tcp(_) => 0,
+        };
+        self.listeners.values().map(of).sum()
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 pub struct Udp {
     /// A flow without a datagram either way for this long ends.
     pub flow_idle_timeout: Duration,
-    /// Datagrams of the client after which a flow ends, once the backend has answered as `responses` says.
+    /// Datagrams of the client in a flow; its next one begins another. Replies to those before still find their way.
     pub requests: Quota,
-    /// Datagrams of the backend after which a flow ends.
+    /// Replies to each datagram of the client; a flow that has had them all ends.
     pub responses: Quota,
     /// How often a backend is picked.
     pub assignment: Assignment,
@@ -18,13 +18,13 @@ pub struct Udp {
     pub max_flows: NonZeroU32,
     /// Flows of one client address; absent: as many as there is room for.
     pub max_flows_per_source: Option<NonZeroU32>,
-    /// What becomes of the flows of a backend that goes down.
+    /// What becomes of the flows of a backend that goes down; with [`Assignment::PerPacket`] it means nothing.
     pub on_backend_down: OnBackendDown,
     /// Bytes that the kernel is asked to queue for each socket of the listener; it may grant less.
     pub receive_buffer: NonZeroU32,
 }
 
-/// How many datagrams one way belong to a flow.
+/// How many datagrams one way belong to a flow, or to a datagram the other way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
     /// As many as come.

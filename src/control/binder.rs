@@ -1,7 +1,7 @@
 //! Bound addresses, from bind to close.
 //!
-//! A bound address outlives the listener that asked for it: when a listener is renamed, or its address moves to another,
-//! the sockets stay and nobody's connection is lost.
+//! A bound address outlives the listener that asked for it: when a listener is renamed, or its address moves to
+//! another, the sockets stay and nobody's connection is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -107,8 +107,8 @@ impl Binder {
 
     /// One socket per worker; a unix socket cannot be shared, so the first worker accepts for all.
     ///
-    /// An address that has its port for itself must be unused. Ours may share one: a wildcard and a specific address, or
-    /// one that comes back while its old sockets retire.
+    /// An address that has its port for itself must be unused. Ours may share one: a wildcard and a specific address,
+    /// or one that comes back while its old sockets retire.
     fn bind(&self, addr: &BindAddr, protocol: &Protocol, is_alone: bool) -> io::Result<Vec<OwnedFd>> {
         match addr {
             BindAddr::Tcp(addr) => {

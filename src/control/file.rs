@@ -1,4 +1,5 @@
-//! Reading the configuration file: one way for the start, for a reload and for `check`, or they would not accept the same.
+//! Reading the configuration file: one way for the start, for a reload and for `check`, or they would not accept the
+//! same.
 
 use std::fs::File;
 use std::io::{self, Read};

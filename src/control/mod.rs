@@ -33,6 +33,7 @@ use retired::Retired;
 use crate::config::{BindAddr, Config, ListenerName, Machine, OnDown, PoolName};
 use crate::health::{Probes, Verdict};
 use crate::metrics::reason::CloseReason;
+use crate::pool::backend::BackendState;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::sys::udp::Capabilities;
@@ -67,7 +68,8 @@ pub enum Source {
     Fixed,
 }
 
-/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs anew.
+/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs
+/// anew.
 pub struct OnReload(pub Box<dyn Fn(&Config) + Send>);
 
 impl std::fmt::Debug for OnReload {
@@ -94,6 +96,8 @@ pub struct Control {
     postponed: Vec<Event>,
     /// Pools in which a backend's status has changed since the last snapshot.
     stale: BTreeSet<PoolName>,
+    /// Backends whose sessions are to close once a snapshot no longer sends anybody there.
+    doomed: Vec<Arc<BackendState>>,
     /// What was published before.
     retired: Retired,
 }
@@ -143,6 +147,7 @@ impl Control {
             probes: Probes::new(sender),
             postponed: Vec::new(),
             stale: BTreeSet::new(),
+            doomed: Vec::new(),
             retired: Retired::default(),
         };
         match control.apply(config, Start::First).await {
@@ -201,7 +206,7 @@ impl Control {
                     if self.handle(event).await == Next::ShutDown {
                         break;
                     }
-                    self.catch_up();
+                    self.catch_up().await;
                 }
                 _ = housekeeping.tick() => self.keep_house(),
             }
@@ -213,7 +218,7 @@ impl Control {
         match event {
             Event::Signal(Signal::Reload) => self.reload().await,
             Event::Signal(Signal::Terminate) | Event::ShutDown => return Next::ShutDown,
-            Event::Probed(verdict) => self.judge(&verdict).await,
+            Event::Probed(verdict) => self.judge(&verdict),
         }
         Next::GoOn
     }
@@ -227,21 +232,31 @@ impl Control {
         self.registry.forget_unused();
     }
 
-    /// Publishes what probes have changed, once for all results that have arrived.
-    fn catch_up(&mut self) {
-        if !self.stale.is_empty() && self.events.is_empty() {
-            self.republish();
+    /// Carries out what probes have changed, once for all results that have arrived: a pool takes as long to build for
+    /// one of its backends as for a thousand.
+    async fn catch_up(&mut self) {
+        if self.events.is_empty() {
+            self.carry_out().await;
         }
     }
 
-    /// Acts on a backend that has gone up or down.
-    async fn judge(&mut self, verdict: &Verdict) {
+    /// Publishes what probes have changed, then closes the sessions that must not stay.
+    async fn carry_out(&mut self) {
+        if !self.stale.is_empty() {
+            self.republish();
+        }
+        if !self.doomed.is_empty() {
+            self.doomed.drain(..).for_each(|backend| backend.cut());
+            self.tell_all(|| Command::EndCut).await;
+        }
+    }
+
+    /// Takes note of a backend that has gone up or down.
+    fn judge(&mut self, verdict: &Verdict) {
         let Some(change) = self.probes.accept(verdict) else { return };
         self.stale.insert(change.state.key.pool.clone());
         if change.on_down == Some(OnDown::Close) {
-            self.republish();
-            change.state.cut();
-            self.tell_all(|| Command::EndCut).await;
+            self.doomed.push(change.state);
         }
     }
 
@@ -254,12 +269,12 @@ impl Control {
         let deadline = Instant::now() + longest;
         while self.probes.are_undecided() {
             match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict).await,
+                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict),
                 Ok(Some(event)) => self.postponed.push(event),
                 Ok(None) | Err(_) => break,
             }
         }
-        self.catch_up();
+        self.carry_out().await;
     }
 
     /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
@@ -286,6 +301,8 @@ impl Control {
     }
 
     /// Waits until neither session nor flow is left; false at the deadline or at another signal to end.
+    ///
+    /// What counts are the sessions and flows of all workers, whether or not a worker has closed its sockets.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
         const POLL: Duration = Duration::from_millis(20);
         // Retired sockets still serve what the kernel has queued for them.
@@ -303,10 +320,11 @@ impl Control {
             match timeout_at((now + POLL).min(deadline), self.events.recv()).await {
                 Ok(Some(Event::Signal(Signal::Terminate))) => return false,
                 Ok(Some(Event::Signal(Signal::Reload))) => tracing::warn!("no reload while shutting down"),
-                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict).await,
+                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict),
                 Ok(Some(Event::ShutDown)) | Err(_) => {}
                 Ok(None) => tokio::time::sleep(POLL).await,
             }
+            self.catch_up().await;
         }
     }
 
@@ -325,8 +343,8 @@ impl Control {
 /// Whether a configuration is the first one of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must not
-    /// send the first clients there.
+    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must
+    /// not send the first clients there.
     First,
     /// Clients are being served.
     Later,

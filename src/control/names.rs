@@ -1,7 +1,8 @@
 //! Host names of backends, resolved at start and at every reload.
 //!
 //! A name stands for one address: the one it had before, if the resolver still says so, otherwise the least of its
-//! answer, so that instances that see the answer in different orders agree. A name that once resolved keeps its last good address while the resolver fails.
+//! answer, so that instances that see the answer in different orders agree. A name that once resolved keeps its last
+//! good address while the resolver fails.
 
 use std::collections::HashMap;
 use std::io;

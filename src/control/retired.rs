@@ -1,8 +1,8 @@
 //! What was published and is no more, kept until nobody else has it.
 //!
-//! The last one to let go of something frees it. Sessions and flows hold views of pools for as long as they live, and a view
-//! of thousands of backends takes a millisecond to free: by holding on to it the control plane makes sure that it is never
-//! a worker that does so.
+//! The last one to let go of something frees it. Sessions and flows hold views of pools for as long as they live, and a
+//! view of thousands of backends takes a millisecond to free: by holding on to it the control plane makes sure that it
+//! is never a worker that does so.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ mod tests {
 
     fn config() -> Arc<Config> {
         let text = "[listeners.l]\nbind = [\"127.0.0.1:1\"]\npool = \"p\"\n[pools.p]\nbackends = [\"127.0.0.1:2\"]\n";
-        let machine = Machine { descriptor_limit: 10_000, cpus: std::num::NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit: 10_000, ephemeral_ports: 28_232, cpus: std::num::NonZeroUsize::MIN };
         Arc::new(Config::parse("test.toml", text, &machine).expect("valid"))
     }
 

@@ -67,8 +67,8 @@ impl Echo {
         &self.counts
     }
 
-    /// Echoes until `end` is ready, then dies like a killed process: what waits for its answer gets none, and what comes
-    /// later is refused by the kernel.
+    /// Echoes until `end` is ready, then dies like a killed process: what waits for its answer gets none, and what
+    /// comes later is refused by the kernel.
     pub async fn serve_until(self, end: impl Future<Output = ()>) {
         let mut answers = JoinSet::new();
         let mut end = pin!(end);
@@ -141,8 +141,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Starts `count` clients of `target`, each with a message of `bytes` bytes every `pause`; they finish by themselves once
-    /// `stop` is set.
+    /// Starts `count` clients of `target`, each with a message of `bytes` bytes every `pause`; they finish by
+    /// themselves once `stop` is set.
     pub fn start(target: SocketAddr, count: u32, bytes: usize, pause: Duration, stop: &Arc<AtomicBool>) -> Self {
         let tally = Arc::<Mutex<Tally>>::default();
         let mut tasks = JoinSet::new();

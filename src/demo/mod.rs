@@ -1,9 +1,8 @@
 //! The demo: simulated backends, a balancer and its clients, all in this process.
 //!
 //! [`scene`] says who plays. [`backend`] is one simulated backend, [`traffic`] the clients, [`datagram`] both over UDP,
-//! [`table`] what is printed.
-//! The balancer in the middle is the real one, an [`App`] with a configuration built in code; the demo sees of it only
-//! what the metrics endpoint sees. Everything is bound to free ports of 127.0.0.1.
+//! [`table`] what is printed. The balancer in the middle is the real one, an [`App`] with a configuration built in
+//! code; the demo sees of it only what the metrics endpoint sees. Everything is bound to free ports of 127.0.0.1.
 
 pub mod backend;
 pub mod datagram;

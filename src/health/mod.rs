@@ -1,5 +1,5 @@
-//! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the datagrams
-//! of clients, and judges the results.
+//! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the
+//! datagrams of clients, and judges the results.
 //!
 //! A task only says that a verdict has changed; what follows from that (status, snapshot, sessions) is decided on the
 //! control task, which asks [`Probes::accept`] whether the word is still current.
@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown, PassiveCheck, Pool};
+use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown, PassiveCheck, Pool, PoolName};
 use crate::control::Event;
 use crate::pool::backend::{BackendKey, BackendState, Endpoint};
 use crate::pool::health::{Status, Transition};
@@ -58,6 +58,8 @@ pub struct Probes {
     in_flight: Arc<Semaphore>,
     next_task: u64,
     watched: HashMap<BackendKey, Watched>,
+    /// How many of them are down, by pool.
+    down: HashMap<PoolName, usize>,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,7 @@ struct Target {
 /// By what a backend is judged.
 #[derive(Debug, Clone, PartialEq)]
 enum Checks {
-    /// By probes, and by its datagrams as well if so configured.
+    /// By probes, and by its datagrams as well if so configured: either takes it down, and probes bring it back.
     Active(HealthCheck, Option<PassiveCheck>),
     /// By its datagrams alone.
     Passive(PassiveCheck),
@@ -102,12 +104,13 @@ impl Probes {
     /// Nothing probed yet; verdicts go to `events`.
     pub fn new(events: mpsc::Sender<Event>) -> Self {
         let in_flight = Arc::new(Semaphore::new(MAX_PROBES_IN_FLIGHT));
-        Self { events, in_flight, next_task: 0, watched: HashMap::new() }
+        Self { events, in_flight, next_task: 0, watched: HashMap::new(), down: HashMap::new() }
     }
 
     /// Watches exactly the backends of `snapshot` whose pool has a check. What has not changed goes on as it was.
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.watched);
+        self.down.clear();
         for pool in snapshot.pools.values() {
             let Some(checks) = Checks::of(&pool.config) else { continue };
             let pool_size = pool.backends.len();
@@ -121,6 +124,7 @@ impl Probes {
                         self.watch(&backend.state, target, on_down, pool_size)
                     }
                 };
+                self.note_down(&watched.state);
                 self.watched.insert(backend.state.key.clone(), watched);
             }
         }
@@ -151,21 +155,26 @@ impl Probes {
         Watched { state: Arc::clone(state), target, on_down, pool_size, task, abort }
     }
 
+    /// Counts a backend that is down.
+    fn note_down(&mut self, state: &BackendState) {
+        if state.status() == Status::Down {
+            *self.down.entry(state.key.pool.clone()).or_default() += 1;
+        }
+    }
+
     /// Whether a backend may be ejected on passive evidence alone, as far as the rest of its pool is concerned.
     fn may_eject(&self, watched: &Watched) -> bool {
-        let Checks::Passive(check) = &watched.target.checks else { return true };
-        let pool = &watched.state.key.pool;
-        let mates = self.watched.values().filter(|mate| mate.state.key.pool == *pool);
-        let ejected = mates.filter(|mate| mate.state.status() == Status::Down).count();
+        let (Checks::Passive(check) | Checks::Active(_, Some(check))) = &watched.target.checks else { return true };
+        let ejected = self.down.get(&watched.state.key.pool).copied().unwrap_or(0);
         passive::has_room(ejected, watched.pool_size, check)
     }
 
     /// Publishes the status that a verdict gives its backend; `None` if the verdict is void.
     pub fn accept(&mut self, verdict: &Verdict) -> Option<Change> {
         let watched = self.watched.get(&verdict.key).filter(|watched| watched.task == verdict.task)?;
-        let status = verdict.transition.to;
+        let (before, status) = (watched.state.status(), verdict.transition.to);
         // An ejection that there was no room for ends as well.
-        if watched.state.status() == status {
+        if before == status {
             return None;
         }
         if status == Status::Down && verdict.evidence == Evidence::Passive && !self.may_eject(watched) {
@@ -173,11 +182,15 @@ impl Probes {
             tracing::warn!(pool, backend, "backend stays, too many of its pool are ejected");
             return None;
         }
-        watched.state.publish_status(status);
-        watched.state.probes.transitions.fetch_add(1, Ordering::Relaxed);
-        log(&watched.state, verdict);
-        let on_down = (status == Status::Down).then_some(watched.on_down);
-        Some(Change { state: Arc::clone(&watched.state), on_down })
+        let (state, on_down) = (Arc::clone(&watched.state), watched.on_down);
+        state.publish_status(status);
+        state.probes.transitions.fetch_add(1, Ordering::Relaxed);
+        log(&state, verdict);
+        match (before, self.down.get_mut(&state.key.pool)) {
+            (Status::Down, Some(down)) => *down = down.saturating_sub(1),
+            _ => self.note_down(&state),
+        }
+        Some(Change { state, on_down: (status == Status::Down).then_some(on_down) })
     }
 }
 

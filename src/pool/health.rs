@@ -1,4 +1,5 @@
-//! Judging a backend by consecutive probe results: pure, the clock and the sockets are elsewhere.
+//! Judging a backend by consecutive probe results, and by the word of its clients: pure, the clock and the sockets are
+//! elsewhere.
 
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub struct Transition {
 ///            passed /        \ failed
 ///                  v          v          one result decides
 ///                 Up -------> Down
-///                 ^  `fall` failed in a row
+///                 ^  `fall` failed in a row, or condemned
 ///                 |            |
 ///                 +------------+
 ///                   `rise` passed in a row
@@ -97,6 +98,14 @@ impl Health {
         let from = self.status;
         *self = Self::new(to);
         Some(Transition { from, to })
+    }
+
+    /// Takes the backend down, whatever its probes say; the transition that this causes, if any. The first probe that
+    /// passes afterwards is the first of `rise`.
+    pub fn condemn(&mut self) -> Option<Transition> {
+        let from = self.status;
+        *self = Self::new(Status::Down);
+        (from != Status::Down).then_some(Transition { from, to: Status::Down })
     }
 
     /// From the start of a probe to the start of the next, before [`jittered`]: half the interval while there is
@@ -184,6 +193,17 @@ mod tests {
                 let seen = statuses(&mut Health::new(status), &check(2, 3), &results.repeat(1_000));
                 assert!(seen.iter().all(|seen| *seen == status), "from {status:?} with {results:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_condemned_backend_is_down_at_once_and_takes_all_of_rise() {
+        for from in [Checking, Up] {
+            let mut health = Health::new(from);
+            assert_eq!(health.condemn(), Some(Transition { from, to: Down }));
+            assert_eq!(statuses(&mut health, &check(2, 3), &[Passed]), [Down]);
+            assert_eq!(health.condemn(), None);
+            assert_eq!(statuses(&mut health, &check(2, 3), &[Passed, Passed, Failed]), [Down, Up, Up]);
         }
     }
 

@@ -1,8 +1,10 @@
 //! Judging a backend by what becomes of the datagrams of clients: pure, the counters and the clock are elsewhere.
 //!
 //! Silence alone proves little: a name server does not answer what it does not understand, and anybody can send it that
-//! from as many addresses as he likes. So a single reply to anybody clears a backend of all silence before it; only one
-//! that is silent to everybody, or whose machine refuses datagrams, fails.
+//! from as many addresses as he likes. Nor is it silence yet when datagrams have just gone out. So what stays
+//! unanswered counts when the next observation has seen no reply either, and a single reply to anybody clears a backend
+//! of all that was found before it, refusals as well; only one that is silent to everybody, or whose machine refuses
+//! datagrams, fails.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -24,6 +26,8 @@ pub struct Counted {
 #[derive(Debug)]
 pub struct Passive {
     last: Counted,
+    /// Flows that the last observation found unanswered: their replies may be on their way.
+    pending: u64,
     /// When how many flows were found to be unanswered or refused; none older than the window.
     strikes: VecDeque<(Instant, u64)>,
 }
@@ -31,31 +35,41 @@ pub struct Passive {
 impl Passive {
     /// No evidence yet; what was `counted` before is none.
     pub fn new(counted: Counted) -> Self {
-        Self { last: counted, strikes: VecDeque::new() }
+        Self { last: counted, pending: 0, strikes: VecDeque::new() }
     }
 
     /// Takes what is counted at `now` into account: whether the backend has failed, which clears the evidence.
     ///
-    /// Called at least a few times in each window, or what happens in one is not told from what happens in two.
+    /// Called every [`Passive::observe_every`]: the time from one call to the next is what a reply has at least, and a
+    /// few calls in each window tell what happens in one from what happens in two.
     pub fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
         let since = |read: fn(&Counted) -> u64| read(&counted).saturating_sub(read(&self.last));
-        let (refused, replies) = (since(|it| it.refused), since(|it| it.replies));
-        let unanswered = if replies > 0 { 0 } else { since(|it| it.unanswered) };
+        let (unanswered, refused, replies) =
+            (since(|it| it.unanswered), since(|it| it.refused), since(|it| it.replies));
         self.last = counted;
         if replies > 0 {
-            self.strikes.clear();
+            self.clear();
+        } else if self.pending > 0 {
+            self.strikes.push_back((now, self.pending));
         }
-        if unanswered + refused > 0 {
-            self.strikes.push_back((now, unanswered + refused));
+        // Who was asked before the reply is not told from who was asked after it.
+        self.pending = if replies > 0 { 0 } else { unanswered };
+        if refused > 0 {
+            self.strikes.push_back((now, refused));
         }
         while self.strikes.front().is_some_and(|(at, _)| now.duration_since(*at) > check.window) {
             self.strikes.pop_front();
         }
         let has_failed = self.strikes.iter().map(|(_, flows)| flows).sum::<u64>() >= u64::from(check.flows.get());
         if has_failed {
-            self.strikes.clear();
+            self.clear();
         }
         has_failed
+    }
+
+    fn clear(&mut self) {
+        self.pending = 0;
+        self.strikes.clear();
     }
 
     /// How often [`Passive::observe`] is to be called.
@@ -71,7 +85,8 @@ impl Passive {
 /// in the pool --failed--> ejected, `eject_for` x times --over--> in the pool
 /// ```
 ///
-/// A backend that has been in the pool for as long as the longest ejection starts anew.
+/// A backend that has been in the pool for as long as the longest ejection starts anew. Beside probes, which bring a
+/// backend back by themselves, the first time is theirs alone: see [`Ejections::hold`].
 #[derive(Debug, Default)]
 pub struct Ejections {
     times: u32,
@@ -86,6 +101,13 @@ impl Ejections {
         let span = check.eject_for.saturating_mul(self.times).min(check.eject_for_at_most);
         self.over_at = now.checked_add(span);
         span
+    }
+
+    /// Ejects at `now` a backend that has probes; for how long they cannot bring it back. Not at all the first time,
+    /// and after that as long as it would have been out the time before: a probe that passes while clients get no
+    /// answer must not send more and more of them there.
+    pub fn hold(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
+        self.eject(now, check).saturating_sub(check.eject_for)
     }
 }
 
@@ -125,33 +147,46 @@ mod tests {
 
     #[test]
     fn enough_silent_flows_within_the_window_are_a_failure() {
-        assert_eq!(failures(&[(1, 2, 0, 0), (5, 2, 0, 0), (9, 3, 0, 0)]), [false, false, true]);
-        assert_eq!(failures(&[(1, 3, 0, 0)]), [true]);
+        assert_eq!(failures(&[(1, 2, 0, 0), (5, 2, 0, 0), (9, 3, 0, 0), (10, 3, 0, 0)]), [false, false, false, true]);
+        assert_eq!(failures(&[(1, 3, 0, 0), (2, 3, 0, 0)]), [false, true]);
+    }
+
+    #[test]
+    fn silence_counts_when_the_next_observation_sees_no_reply_either() {
+        assert_eq!(failures(&[(1, 99, 0, 0), (2, 99, 0, 3), (3, 99, 0, 3)]), [false, false, false]);
+        // A client after the other is idle, sends a burst just before an observation, and is answered.
+        let bursts: Vec<_> = (1_u64..50).map(|at| (at, at.div_ceil(2) * 3, 0, at / 2)).collect();
+        assert!(!failures(&bursts).contains(&true));
     }
 
     #[test]
     fn silence_from_before_the_window_is_forgotten() {
-        assert_eq!(failures(&[(1, 2, 0, 0), (12, 3, 0, 0), (13, 5, 0, 0)]), [false, false, true]);
+        let steps = [(1, 2, 0, 0), (2, 2, 0, 0), (12, 3, 0, 0), (13, 3, 0, 0), (14, 5, 0, 0), (15, 5, 0, 0)];
+        assert_eq!(failures(&steps), [false, false, false, false, false, true]);
     }
 
     #[test]
     fn one_reply_clears_all_silence() {
-        assert_eq!(
-            failures(&[(1, 2, 0, 0), (2, 99, 0, 1), (3, 101, 0, 1), (4, 102, 0, 1)]),
-            [false, false, false, true]
-        );
+        let steps = [(1, 2, 0, 0), (2, 99, 0, 1), (3, 101, 0, 1), (4, 102, 0, 1), (5, 102, 0, 1)];
+        assert_eq!(failures(&steps), [false, false, false, false, true]);
     }
 
     #[test]
-    fn refusals_count_like_silent_flows_and_besides_replies() {
-        assert_eq!(failures(&[(1, 1, 2, 0)]), [true]);
+    fn refusals_count_at_once_and_beside_replies() {
+        assert_eq!(failures(&[(1, 1, 3, 0)]), [true]);
         assert_eq!(failures(&[(1, 0, 3, 7)]), [true]);
-        assert_eq!(failures(&[(1, 1, 1, 0), (2, 1, 1, 1), (3, 1, 3, 1)]), [false, false, false]);
+        assert_eq!(failures(&[(1, 2, 0, 0), (2, 2, 1, 0)]), [false, true]);
+    }
+
+    #[test]
+    fn one_reply_clears_the_refusals_before_it() {
+        assert_eq!(failures(&[(1, 0, 2, 0), (2, 0, 2, 1), (3, 0, 4, 1), (4, 0, 5, 1)]), [false, false, false, true]);
     }
 
     #[test]
     fn a_failure_takes_new_evidence_to_be_repeated() {
-        assert_eq!(failures(&[(1, 3, 0, 0), (2, 3, 0, 0), (3, 6, 0, 0)]), [true, false, true]);
+        assert_eq!(failures(&[(1, 0, 3, 0), (2, 0, 3, 0), (3, 0, 6, 0)]), [true, false, true]);
+        assert_eq!(failures(&[(1, 9, 3, 0), (2, 9, 3, 0)]), [true, false], "what was pending then is done with");
     }
 
     #[test]
@@ -172,6 +207,21 @@ mod tests {
             spans.push(span.as_secs());
         }
         assert_eq!(spans, [10, 20, 30, 40, 50, 60, 60, 10, 20]);
+    }
+
+    #[test]
+    fn probes_decide_alone_the_first_time_and_later_ever_less_often() {
+        let mut now = Instant::now();
+        let mut ejections = Ejections::default();
+        let mut holds = Vec::new();
+        for behaved in [0, 1, 1, 1, 1, 1, 1, 60, 1] {
+            // Probes take a while, too.
+            now += seconds(behaved + 10);
+            let hold = ejections.hold(now, &CHECK);
+            now += hold;
+            holds.push(hold.as_secs());
+        }
+        assert_eq!(holds, [0, 10, 20, 30, 40, 50, 50, 0, 10]);
     }
 
     #[test]

@@ -45,9 +45,32 @@ pub fn cpus() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Ports that sockets without one of their own may have, of each transport (`net.ipv4.ip_local_port_range`, for IPv6 as
+/// well); as many as the kernel's default, if that cannot be known.
+pub fn ephemeral_ports() -> u32 {
+    const DEFAULT: u32 = 28_232;
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok();
+    range.and_then(|range| ports_in(&range)).unwrap_or(DEFAULT)
+}
+
+/// How many ports there are from the first to the last of two numbers.
+fn ports_in(range: &str) -> Option<u32> {
+    let mut ports = range.split_whitespace().map(|port| port.parse::<u16>().ok());
+    let (first, last) = (ports.next()??, ports.next()??);
+    Some(u32::from(last.checked_sub(first)?) + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_of_ports_has_its_last_one_too() {
+        assert_eq!(ports_in("32768\t60999\n"), Some(28_232));
+        assert_eq!(ports_in("1024\t65535"), Some(64_512));
+        assert_eq!(["", "1", "2 1", "x y", "1 65536"].map(ports_in), [None; 5]);
+        assert!((1..=65_536).contains(&ephemeral_ports()));
+    }
 
     #[test]
     fn a_thread_that_steps_back_leaves_the_others_alone() {

@@ -1,16 +1,16 @@
-//! How many sessions and flows the descriptors of this machine can hold.
+//! How many sessions and flows the descriptors and ports of this machine can hold.
 
 use std::num::NonZeroU32;
 
 use super::Machine;
-use crate::config::MAX_PROBES_IN_FLIGHT;
+use crate::config::{Listener, MAX_PROBES_IN_FLIGHT, Protocol};
 
 /// A session is two sockets.
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 
-/// Flows of all UDP listeners that do not say: half a gibibyte at most of tables and kernel memory. Whoever needs more
-/// knows it, and says so.
-const MAX_DEFAULT_FLOWS: u64 = 1 << 18;
+/// Of the ephemeral ports, what is left to other programs, and to flows of listeners that do not say how many although
+/// others claim all: an eighth.
+const SPARE_PORTS: u64 = 8;
 
 /// A pipe has two ends.
 const DESCRIPTORS_PER_PIPE: u64 = 2;
@@ -28,6 +28,7 @@ const MAX_PIPES: u64 = 1024;
 pub(super) struct Budget {
     limit: u64,
     reserve: u64,
+    ports: u64,
 }
 
 /// What the file asks for.
@@ -63,13 +64,29 @@ impl Demand {
     }
 }
 
+/// Descriptors that each worker has for the addresses of a listener: a socket for each, and beside one for datagrams an
+/// event queue (epoll) that the sockets of its flows are in.
+pub(super) fn descriptors_of_a_worker(listener: &Listener) -> usize {
+    match listener.protocol {
+        Protocol::Tcp(_) => listener.bind.len(),
+        Protocol::Udp(_) => listener.bind.len().saturating_mul(2),
+    }
+}
+
 impl Budget {
-    /// `binds`, `backends` and `udp_listeners`, of which each has a flow at least, are those of the whole configuration.
-    pub(super) fn new(machine: &Machine, workers: usize, binds: usize, backends: usize, udp_listeners: usize) -> Self {
-        let sockets = (workers as u64).saturating_mul(binds as u64);
+    /// `of_a_worker` are the [`descriptors_of_a_worker`] of all listeners; `backends` and `udp_listeners`, of which
+    /// each has a flow at least, are those of the whole configuration.
+    pub(super) fn new(
+        machine: &Machine,
+        workers: usize,
+        of_a_worker: usize,
+        backends: usize,
+        udp_listeners: usize,
+    ) -> Self {
+        let sockets = (workers as u64).saturating_mul(of_a_worker as u64);
         let probes = backends.min(MAX_PROBES_IN_FLIGHT) as u64;
         let reserve = sockets.saturating_add(RESERVE + probes).saturating_add(udp_listeners as u64);
-        Self { limit: machine.descriptor_limit, reserve }
+        Self { limit: machine.descriptor_limit, reserve, ports: machine.ephemeral_ports.into() }
     }
 
     /// The descriptors that exist.
@@ -98,7 +115,7 @@ impl Budget {
         let sessions = demand.sessions.unwrap_or_else(|| self.default_sessions(demand));
         let after_sessions = self.limit.saturating_sub(self.limit_for(u64::from(sessions.get())));
         let free = after_sessions.saturating_sub(demand.flows);
-        let flows = (free - free / 16).min(MAX_DEFAULT_FLOWS).checked_div(demand.flows_unsaid).unwrap_or(0);
+        let flows = (free - free / 16).min(self.default_ports(demand)).checked_div(demand.flows_unsaid).unwrap_or(0);
         let pipes = free.saturating_sub(flows * demand.flows_unsaid) / DESCRIPTORS_PER_PIPE;
         Shares {
             sessions,
@@ -107,8 +124,15 @@ impl Budget {
         }
     }
 
-    /// Sessions of the process when the file does not say: fifteen in sixteen of the descriptors that are theirs, and never
-    /// less than a listener was promised.
+    /// Ports for the flows of listeners that do not say. What others say may be more than there are: it is a bound, the
+    /// range may be widened while the program runs, and only the log remarks on it.
+    fn default_ports(&self, demand: &Demand) -> u64 {
+        let spare = self.ports / SPARE_PORTS;
+        (self.ports - spare).saturating_sub(demand.flows).max(spare)
+    }
+
+    /// Sessions of the process when the file does not say: fifteen in sixteen of the descriptors that are theirs, and
+    /// never less than a listener was promised.
     fn default_sessions(&self, demand: &Demand) -> NonZeroU32 {
         let free = u128::from(self.limit.saturating_sub(self.reserve).saturating_sub(demand.flows));
         let share = match (demand.has_tcp, demand.flows_unsaid) {
@@ -131,7 +155,7 @@ mod tests {
         Demand { sessions: None, sessions_of_a_listener: None, has_tcp: true, flows: 0, flows_unsaid: 0 };
 
     fn budget(descriptor_limit: u64) -> Budget {
-        let machine = Machine { descriptor_limit, cpus: NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         Budget::new(&machine, 2, 3, 100, 0)
     }
 
@@ -148,7 +172,7 @@ mod tests {
     #[test]
     fn the_reserve_covers_sockets_probes_and_a_flow_each() {
         assert_eq!(budget(1024).reserve, 64 + 2 * 3 + 64);
-        let machine = Machine { descriptor_limit: 1024, cpus: NonZeroUsize::MIN };
+        let machine = Machine { descriptor_limit: 1024, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         assert_eq!(Budget::new(&machine, 2, 3, 100, 2).reserve, 64 + 2 * 3 + 64 + 2);
     }
 
@@ -179,7 +203,7 @@ mod tests {
         for limit in (0..3_000).chain([20_134, 1 << 20, u64::MAX]) {
             for (has_tcp, flows_unsaid) in [(true, 0), (true, 1), (true, 3), (false, 1), (false, 3)] {
                 let listeners = usize::try_from(flows_unsaid).expect("3 at most");
-                let machine = Machine { descriptor_limit: limit, cpus: NonZeroUsize::MIN };
+                let machine = Machine { descriptor_limit: limit, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
                 let budget = Budget::new(&machine, 1, 2, 1, listeners);
                 let (sessions, flows, pipes) = shares(&budget, &Demand { has_tcp, flows_unsaid, ..TCP });
                 let used = 2 * u64::from(sessions) + u64::from(flows) * flows_unsaid + 2 * pipes as u64;
@@ -196,7 +220,14 @@ mod tests {
     #[test]
     fn nothing_overflows_on_an_unlimited_machine() {
         let shares = shares(&budget(u64::MAX), &Demand { flows_unsaid: 1, ..TCP });
-        assert_eq!(shares, (u32::MAX, 1 << 18, 1024));
+        assert_eq!(shares, (u32::MAX, 24_703, 1024));
+    }
+
+    #[test]
+    fn flows_that_nobody_counted_leave_ports_to_other_programs() {
+        let each = |flows, flows_unsaid| shares(&budget(1 << 20), &Demand { flows, flows_unsaid, ..TCP }).1;
+        assert_eq!([each(0, 1), each(0, 2), each(4_703, 2)], [24_703, 12_351, 10_000]);
+        assert_eq!(each(60_000, 1), 3_529, "whoever says too much does not take all");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Lowering<'_> {
         }
         self.refuse_shared_addresses(file);
         self.refuse_unix_backends(file);
+        self.refuse_passive_checks_without_datagrams(file);
         listeners
     }
 

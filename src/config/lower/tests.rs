@@ -8,7 +8,8 @@ use crate::config::{
     Policy, PoolName, Probe, Protocol, Quota, Role, Tcp, UdpProbe,
 };
 
-const MACHINE: Machine = Machine { descriptor_limit: 20_000, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
+const MACHINE: Machine =
+    Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
 
 fn errors(text: &str) -> ConfigErrors {
     parse("evenkeel.toml", text, &MACHINE).expect_err("is refused")
@@ -425,13 +426,18 @@ const REFUSED_OVER_UDP: &[(&str, &str, &str)] = &[
     ),
     (
         "requests = 1",
+        "per_packet = true\non_backend_down = \"stick\"",
+        "6:19 `on_backend_down` says nothing beside `per_packet` -> leave it out: every datagram goes to a backend that is up",
+    ),
+    (
+        "requests = 1",
         "max_flows_per_source = 0",
         "5:24 `max_flows_per_source` is out of range -> `max_flows_per_source` is a number from 1 to 4294967295",
     ),
     (
         "max_flows = 1000",
         "max_flows = 20_000",
-        "6:13 20000 flows beside 100 sessions need 20275 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20275`, or LimitNOFILE=20275 in the systemd unit, or at most 19725 here",
+        "6:13 20000 flows beside 100 sessions need 20279 descriptors, and the limit is 20000 -> raise the limit: `ulimit -n 20279`, or LimitNOFILE=20279 in the systemd unit, or at most 19721 here",
     ),
     (
         "4MiB",
@@ -523,6 +529,21 @@ fn udp_and_paths_do_not_go_together() {
 }
 
 #[test]
+fn datagrams_that_never_come_judge_nobody() {
+    let passive = format!("{SMALL}[pools.p.passive_check]\n");
+    let expected = "6:10 no UDP listener sends to pool `p`, and `passive_check` judges by datagrams \
+        -> a [pools.p.health_check] judges by connections";
+    assert_eq!(brief(&errors(&passive)), expected);
+    config(&passive.replace("pool =", "protocol = \"udp\"\npool =").replace("db:5432", "10.0.0.1:53"));
+    let unused =
+        passive.replace("[pools.p]", "[pools.p]\nbackends = [\"a:1\"]\n[pools.q]").replace("pools.p.p", "pools.q.p");
+    config(&unused);
+    // What it was meant to be is not known.
+    let told = brief(&errors(&passive.replace("pool =", "protocol = \"dup\"\npool =")));
+    assert!(!told.contains("passive_check"), "{told}");
+}
+
+#[test]
 fn an_address_is_bound_once_over_each_protocol() {
     config(DNS);
     let told = brief(&errors(&DNS.replace("max_connections = 100", "protocol = \"udp\"")));
@@ -541,6 +562,13 @@ fn defaults_of_udp() {
     assert_eq!((udp.max_flows_per_source, udp.receive_buffer.get()), (None, 1 << 20));
     assert_eq!(udp.max_flows, config.default_max_flows);
     assert!((10_000..20_000).contains(&udp.max_flows.get()), "{}", udp.max_flows);
+}
+
+#[test]
+fn more_flows_than_ports_are_no_mistake() {
+    let machine = Machine { ephemeral_ports: 500, ..MACHINE };
+    let config = parse("evenkeel.toml", DNS, &machine).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.flows_at_most(), 1_000);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! UDP listeners: their own keys, and what TCP and UDP cannot have of each other.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -46,15 +47,23 @@ impl Lowering<'_> {
             flow_idle_timeout: idle,
             requests: self.quota(&listener.requests),
             responses: self.quota(&listener.responses),
-            assignment: match listener.per_packet.given() {
-                Some(At { value: true, .. }) => Assignment::PerPacket,
-                _ => Assignment::PerFlow,
-            },
+            assignment: self.assignment(listener),
             max_flows: self.count(&listener.max_flows, u32::MAX, NonZeroU32::MIN),
             max_flows_per_source: self.given_count(&listener.max_flows_per_source, u32::MAX),
             on_backend_down: self.choice(&listener.on_backend_down, ON_BACKEND_DOWN, OnBackendDown::Move),
             receive_buffer: self.receive_buffer(&listener.receive_buffer),
         }
+    }
+
+    fn assignment(&mut self, listener: &file::Listener) -> Assignment {
+        let Some(At { value: true, place }) = listener.per_packet.given() else { return Assignment::PerFlow };
+        if let Some(given) = listener.on_backend_down.given() {
+            let message = "`on_backend_down` says nothing beside `per_packet`";
+            let help = "leave it out: every datagram goes to a backend that is up";
+            let problem = Problem::new(given.place, message).related(*place, "no flow moves or stays");
+            self.problems.report(problem.help(help));
+        }
+        Assignment::PerPacket
     }
 
     /// Reports the keys that a TCP listener cannot have.
@@ -94,6 +103,31 @@ impl Lowering<'_> {
         }
     }
 
+    /// Reports every passive check of a pool that only TCP listeners send to. A pool that nobody sends to may wait for
+    /// one.
+    pub(super) fn refuse_passive_checks_without_datagrams(&mut self, file: &File) {
+        let pools: HashSet<&str> = file.pools().iter().map(|(name, _)| &*name.value).collect();
+        for (name, pool) in file.pools() {
+            let Some(check) = pool.passive_check.given() else { continue };
+            // A listener without a pool that there is may have been meant to send here.
+            let may_send = |listener: &file::Listener| {
+                pool_of(listener).is_none_or(|pool| pool == name.value || !pools.contains(pool))
+            };
+            if file.listeners().iter().any(|(_, listener)| may_be_udp(listener) && may_send(listener)) {
+                continue;
+            }
+            let senders = file.listeners().iter().filter(|(_, listener)| pool_of(listener) == Some(&name.value));
+            let Some((sender, _)) = senders.min_by_key(|(sender, _)| sender.place) else { continue };
+            let message = format!(
+                "no UDP listener sends to pool {}, and `passive_check` judges by datagrams",
+                quote(&name.value)
+            );
+            let help = format!("a [pools.{}.health_check] judges by connections", name.value);
+            let problem = Problem::new(check.place, message).related(sender.place, "it sends here over TCP");
+            self.problems.report(problem.help(help));
+        }
+    }
+
     /// Reports a key that the listener's protocol does not have.
     fn refuse_protocol<T>(&mut self, field: &Field<T>, only: &str, help: &str) {
         if let Some(given) = field.given() {
@@ -130,6 +164,15 @@ impl Lowering<'_> {
 /// Whether the file says that this listener is one for UDP.
 pub(super) fn is_udp(listener: &file::Listener) -> bool {
     listener.protocol.given().is_some_and(|protocol| protocol.value == "udp")
+}
+
+fn pool_of(listener: &file::Listener) -> Option<&str> {
+    listener.pool.given().map(|pool| pool.value.as_str())
+}
+
+/// As [`is_udp`], or the file says something that cannot be understood.
+fn may_be_udp(listener: &file::Listener) -> bool {
+    listener.protocol.given().map_or(!listener.protocol.is_absent(), |protocol| protocol.value != "tcp")
 }
 
 /// The backends of a pool that are unix sockets, with the places of their addresses.

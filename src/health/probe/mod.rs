@@ -1,4 +1,4 @@
-//! One backend's probes, one after another.
+//! One backend's probes, one after another, and what becomes of the datagrams of clients meanwhile.
 
 mod dns;
 mod tcp;
@@ -6,6 +6,7 @@ mod udp;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,8 +19,8 @@ use crate::config::{HealthCheck, PassiveCheck, Probe};
 use crate::control::Event;
 use crate::hash;
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::{Health, ProbeResult, jittered};
-use crate::pool::passive::Passive;
+use crate::pool::health::{Health, ProbeResult, Status, Transition, jittered};
+use crate::pool::passive::{Ejections, Passive};
 
 /// One backend's probes.
 #[derive(Debug)]
@@ -33,67 +34,108 @@ pub(super) struct Probing {
     pub(super) events: mpsc::Sender<Event>,
 }
 
+/// What has been found out about the backend.
+#[derive(Debug)]
+struct Findings {
+    health: Health,
+    passive: Passive,
+    observe_at: Instant,
+    ejections: Ejections,
+    /// Until when a probe that passes means nothing.
+    held_until: Instant,
+}
+
 impl Probing {
     /// Probes until it is aborted. The first probe is made at once.
     pub(super) async fn run(self) {
         let seed = self.state.hash_key();
-        let mut health = Health::new(self.state.status());
-        let mut passive = Passive::new(self.state.counted());
         let mut due = Instant::now();
+        let mut findings = Findings {
+            health: Health::new(self.state.status()),
+            passive: Passive::new(self.state.counted()),
+            observe_at: due,
+            ejections: Ejections::default(),
+            held_until: due,
+        };
         for turn in 0_u64.. {
-            if self.wait(due, &mut passive, &mut health).await.is_err() {
+            if self.observe_until(sleep_until(due), &mut findings).await.is_err() {
                 return;
             }
-            let result = {
+            let attempt = async {
                 // Closed only when the control task is gone.
-                let Ok(_permit) = self.in_flight.acquire().await else { return };
-                probe(&self.endpoint, &self.check).await
+                let _permit = self.in_flight.acquire().await.ok()?;
+                Some(probe(&self.endpoint, &self.check).await)
             };
-            if self.report(&mut health, result).await.is_err() {
+            let Ok(Some(result)) = self.observe_until(attempt, &mut findings).await else { return };
+            if self.report(&mut findings, result).await.is_err() {
                 return;
             }
             let random = hash::hash(&turn.to_le_bytes(), seed);
-            due = (due + jittered(health.next_probe_after(&self.check), random)).max(Instant::now());
+            due = (due + jittered(findings.health.next_probe_after(&self.check), random)).max(Instant::now());
         }
     }
 
-    /// Waits for the next probe. Meanwhile what becomes of the datagrams of clients counts like a failed one.
-    async fn wait(&self, due: Instant, passive: &mut Passive, health: &mut Health) -> Result<(), SendError<Event>> {
-        let Some(check) = &self.passive else {
-            sleep_until(due).await;
-            return Ok(());
-        };
+    /// Waits for something, and looks at the datagrams of clients meanwhile.
+    async fn observe_until<T>(
+        &self,
+        awaited: impl Future<Output = T>,
+        findings: &mut Findings,
+    ) -> Result<T, SendError<Event>> {
+        let Some(check) = &self.passive else { return Ok(awaited.await) };
+        let mut awaited = pin!(awaited);
         loop {
-            let now = Instant::now();
-            if passive.observe(self.state.counted(), now.into_std(), check) {
-                let reason = Some("datagrams of clients stay unanswered".to_owned());
-                self.record(health, ProbeResult::Failed, reason, Evidence::Passive).await?;
+            tokio::select! {
+                biased;
+                outcome = &mut awaited => return Ok(outcome),
+                () = sleep_until(findings.observe_at) => self.observe(findings, check).await?,
             }
-            if now >= due {
-                return Ok(());
-            }
-            sleep_until(due.min(now + Passive::observe_every(check))).await;
         }
+    }
+
+    /// Takes the backend down at once if its clients get no answer: that is the word of more than one of them, while a
+    /// probe may ask something else.
+    async fn observe(&self, findings: &mut Findings, check: &PassiveCheck) -> Result<(), SendError<Event>> {
+        let now = Instant::now();
+        findings.observe_at = now + Passive::observe_every(check);
+        if !findings.passive.observe(self.state.counted(), now.into_std(), check) {
+            return Ok(());
+        }
+        // One that is down already serves those who stay with it, and has been judged.
+        let Some(transition) = findings.health.condemn() else { return Ok(()) };
+        findings.held_until = now + findings.ejections.hold(now.into_std(), check);
+        let reason = Some("datagrams of clients stay unanswered".to_owned());
+        self.say(transition, reason, Evidence::Passive).await
     }
 
     /// Counts a result, and says so when it changes the verdict.
-    async fn report(&self, health: &mut Health, result: io::Result<()>) -> Result<(), SendError<Event>> {
+    async fn report(&self, findings: &mut Findings, result: io::Result<()>) -> Result<(), SendError<Event>> {
         let (result, counter, reason) = match result {
             Ok(()) => (ProbeResult::Passed, &self.state.probes.passed, None),
             Err(error) => (ProbeResult::Failed, &self.state.probes.failed, Some(error.to_string())),
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.record(health, result, reason, Evidence::Probe).await
+        if result == ProbeResult::Passed && Instant::now() < findings.held_until {
+            return Ok(());
+        }
+        let health = &mut findings.health;
+        let transition = health.record(result, &self.check).or_else(|| {
+            // Clients had it condemned, and it stayed for the sake of its pool.
+            let is_overdue = result == ProbeResult::Failed && health.status() == Status::Down;
+            let from = self.state.status();
+            (is_overdue && from != Status::Down).then_some(Transition { from, to: Status::Down })
+        });
+        match transition {
+            Some(transition) => self.say(transition, reason, Evidence::Probe).await,
+            None => Ok(()),
+        }
     }
 
-    async fn record(
+    async fn say(
         &self,
-        health: &mut Health,
-        result: ProbeResult,
+        transition: Transition,
         reason: Option<String>,
         evidence: Evidence,
     ) -> Result<(), SendError<Event>> {
-        let Some(transition) = health.record(result, &self.check) else { return Ok(()) };
         let verdict = Verdict { key: self.state.key.clone(), task: self.task, transition, reason, evidence };
         self.events.send(Event::Probed(verdict)).await
     }

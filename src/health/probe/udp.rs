@@ -1,7 +1,7 @@
 //! A probe that sends a datagram and waits for its answer.
 //!
-//! Each probe has a connected socket of its own: only the backend's address can answer it, an earlier probe's late answer
-//! finds a closed port, and an ICMP error is an error of the next call.
+//! Each probe has a connected socket of its own: only the backend's address can answer it, an earlier probe's late
+//! answer finds a closed port, and an ICMP error is an error of the next call.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
