@@ -61,9 +61,12 @@ impl Forwarder {
             view.state.stats.at(local.id).batches.observe(datagrams);
             // One send for each flow, and within a flow in the order of arrival.
             parcels.sort_unstable();
+            let mut flows = 0;
             for parcels in parcels.chunk_by(|one, other| one.flow == other.flow) {
+                flows += 1;
                 self.deliver(&Delivery { parcels, receiver }, sender, &turn);
             }
+            self.upstream_pace.note(parcels.len(), flows);
             parcels.clear();
         });
     }

@@ -49,6 +49,8 @@ impl Forwarder {
                 self.ready.push_back(token);
             }
         }
+        let slots = post.replies.iter().map(|replies| replies.slots.len()).sum();
+        self.downstream_pace.note(slots, post.replies.len());
         self.hand_out(post);
     }
 

@@ -89,6 +89,11 @@ impl Local {
         read(&self.snapshot.load())
     }
 
+    /// Whether whoever runs this wants short answers at any price.
+    pub fn is_busy_polling(&self) -> bool {
+        self.with_snapshot(|snapshot| snapshot.config.busy_poll.is_some())
+    }
+
     /// Has the task polled again, once the others that are ready have had their turn.
     ///
     /// A woken task runs before the worker next looks for events, one that yields after it.

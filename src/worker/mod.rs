@@ -36,6 +36,7 @@ use crate::metrics::WorkerId;
 use crate::metrics::reason::CloseReason;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BindId, Snapshot};
+use crate::sys::machine::wake_on_time;
 use crate::sys::udp::Capabilities;
 use crate::tcp::{self, Admitted};
 use crate::udp::{Forwarder, Order, Post};
@@ -101,18 +102,18 @@ pub fn spawn(
 fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send + 'static) -> io::Result<Worker> {
     let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
     let (started, is_started) = std::sync::mpsc::sync_channel(1);
-    let thread =
-        std::thread::Builder::new().name("worker".into()).spawn(move || {
-            match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => {
-                    let _ = started.send(Ok(()));
-                    runtime.block_on(run(Rc::new(local()), inbox, orders));
-                }
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                }
+    let thread = std::thread::Builder::new().name("worker".into()).spawn(move || {
+        wake_on_time();
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => {
+                let _ = started.send(Ok(()));
+                runtime.block_on(run(Rc::new(local()), inbox, orders));
             }
-        })?;
+            Err(error) => {
+                let _ = started.send(Err(error));
+            }
+        }
+    })?;
     is_started.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
     Ok(Worker { commands, thread: Some(thread) })
 }

@@ -32,6 +32,11 @@ impl Activity {
         }
     }
 
+    /// How often that was; wraps around.
+    pub fn turns(&self) -> u32 {
+        self.turns.get()
+    }
+
     /// Waits until there are other turns than the `seen` ones.
     async fn after(&self, seen: u32) {
         poll_fn(|cx| {
@@ -52,12 +57,12 @@ impl Activity {
 pub(super) async fn busy_poll(local: Rc<Local>, limit: Duration) {
     let activity = &local.activity;
     loop {
-        let mut seen = activity.turns.get();
+        let mut seen = activity.turns();
         let mut since = Instant::now();
         while since.elapsed() < limit {
             yield_now().await;
-            if activity.turns.get() != seen {
-                seen = activity.turns.get();
+            if activity.turns() != seen {
+                seen = activity.turns();
                 since = Instant::now();
             }
         }
