@@ -12,6 +12,7 @@ pub mod balancer;
 pub mod blackhole;
 pub mod config;
 pub mod datagram;
+pub mod flows;
 pub mod knot;
 pub mod log;
 pub mod metrics;
