@@ -16,6 +16,7 @@ pub mod flows;
 pub mod knot;
 pub mod log;
 pub mod metrics;
+pub mod namespace;
 pub mod payload;
 pub mod port;
 pub mod postgres;
