@@ -74,12 +74,12 @@ impl Config {
         self
     }
 
-    /// Adds a quick UDP check to `pool`, which an [`Echo`](super::datagram::Echo) can pass and fail: down after two that
-    /// failed, up after one that passed.
+    /// Adds a quick UDP check to `pool`, which an [`Echo`](super::datagram::Echo) can pass and fail: down after three
+    /// that failed, up after one that passed.
     pub fn udp_check(mut self, pool: &str) -> Self {
         self.table(&format!(
             "[pools.{pool}.health_check]\ntype = \"udp\"\nsend = \"probe\"\n\
-             interval = \"100ms\"\ntimeout = \"500ms\"\nrise = 1\nfall = 2"
+             interval = \"200ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 3"
         ));
         self
     }

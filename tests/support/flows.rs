@@ -30,3 +30,9 @@ pub fn dropped(balancer: &Balancer, reason: Option<&str>) -> f64 {
     let labels: Vec<(&str, &str)> = reason.map(|reason| ("reason", reason)).into_iter().collect();
     balancer.metrics().sum("evenkeel_datagrams_dropped_total", &labels)
 }
+
+/// Whether this backend is up, of whichever pool it is.
+#[track_caller]
+pub fn is_up(balancer: &Balancer, backend: SocketAddr) -> bool {
+    balancer.metrics().value("evenkeel_backend_up", &[("backend", &backend.to_string())]) == 1.0
+}
