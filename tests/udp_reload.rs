@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use support::balancer::Balancer;
 use support::config::Config;
-use support::datagram::{Echo, answered_by, client, hear};
+use support::datagram::{Answers, Echo, answered_by, ask_in_vain, client, hear};
 use support::flows::{dropped, flows_active};
 use support::port::free_addr;
-use support::wait::{SOON, wait_until};
+use support::wait::{SOON, hold_for, wait_for, wait_until};
 
 #[test]
 fn a_long_flow_stays_on_its_backend_across_a_hundred_reloads() {
@@ -57,6 +57,55 @@ fn a_drained_backend_keeps_its_flows_and_gets_no_more_and_a_removed_one_loses_th
     }
     balancer.reload_done(&config(&format!("\"{staying}\"")));
     assert_eq!(answered_by(old, b"3"), staying.port());
+}
+
+/// What a reload does to the backend of a flow.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    /// It is taken out of the pool, in which another one stays.
+    Removed,
+    /// It is another machine under the same name.
+    Readdressed,
+}
+
+#[test]
+fn flows_of_a_backend_that_a_reload_takes_away_move_or_stick_as_the_listener_says() {
+    for change in [Change::Removed, Change::Readdressed] {
+        for policy in ["move", "lame-duck", "stick"] {
+            let (old, new, front) = (Echo::start(), Echo::start(), free_addr());
+            let config = |backends: &str| {
+                let keys = format!("on_backend_down = \"{policy}\"");
+                Config::new().udp_listener("main", front, "main", &keys).pool_of("main", backends, "")
+            };
+            let backend = |name: &str, echo: &Echo, weight: u32| {
+                format!("{{ name = \"{name}\", address = \"{}\", weight = {weight} }}", echo.addr())
+            };
+            let (before, after) = match change {
+                Change::Removed => {
+                    ([backend("one", &old, 1), backend("other", &new, 0)].join(", "), backend("other", &new, 1))
+                }
+                Change::Readdressed => (backend("one", &old, 1), backend("one", &new, 1)),
+            };
+            let balancer = Balancer::start(&config(&before));
+            let flow = client(front);
+            assert_eq!(answered_by(&flow, b"1"), old.addr().port());
+            balancer.reload_done(&config(&after));
+            assert_eq!(answered_by(&client(front), b"new"), new.addr().port(), "{change:?}, {policy}");
+            if policy == "move" {
+                assert_eq!(answered_by(&flow, b"2"), new.addr().port(), "{change:?}");
+                continue;
+            }
+            let period = Duration::from_millis(1_500);
+            hold_for("the old one answers", period, || answered_by(&flow, b"2") == old.addr().port());
+            old.set(Answers::Nothing);
+            if policy == "stick" {
+                hold_for("nobody else answers", period, || ask_in_vain(&flow, b"3").is_none());
+            } else {
+                let reply = wait_for("the flow has an answer again", SOON, || ask_in_vain(&flow, b"3"));
+                assert_eq!(reply, format!("{}:3", new.addr().port()).into_bytes(), "{change:?}, {policy}");
+            }
+        }
+    }
 }
 
 #[test]
