@@ -62,7 +62,7 @@ fn a_drained_backend_keeps_its_flows_and_gets_no_more_and_a_removed_one_loses_th
 /// What a reload does to the backend of a flow.
 #[derive(Debug, Clone, Copy)]
 enum Change {
-    /// It is taken out of the pool, in which another one stays.
+    /// It is taken out of the pool, in which there is another one.
     Removed,
     /// It is another machine under the same name.
     Readdressed,
@@ -104,6 +104,37 @@ fn flows_of_a_backend_that_a_reload_takes_away_move_or_stick_as_the_listener_say
                 let reply = wait_for("the flow has an answer again", SOON, || ask_in_vain(&flow, b"3"));
                 assert_eq!(reply, format!("{}:3", new.addr().port()).into_bytes(), "{change:?}, {policy}");
             }
+        }
+    }
+}
+
+#[test]
+fn what_a_backend_was_asked_before_a_reload_takes_it_away_is_answered() {
+    for change in [Change::Removed, Change::Readdressed] {
+        for keys in ["", "requests = 1\nresponses = 1", "per_packet = true"] {
+            let old = Echo::start_on(free_addr(), Duration::from_millis(300));
+            let (new, front) = (Echo::start(), free_addr());
+            let config = |name: &str, echo: &Echo| {
+                let backend = format!("{{ name = \"{name}\", address = \"{}\" }}", echo.addr());
+                Config::new().udp_listener("main", front, "main", keys).pool_of("main", &backend, "")
+            };
+            let balancer = Balancer::start(&config("one", &old));
+            let client = client(front);
+            client.send(b"1").expect("sent");
+            wait_until("it is under way", SOON, || old.received() == 1);
+            balancer.reload_done(&match change {
+                Change::Removed => config("other", &new),
+                Change::Readdressed => config("one", &new),
+            });
+            client.send(b"2").expect("sent");
+            let mut heard = [(), ()].map(|()| {
+                let answer = hear(&client).unwrap_or_else(|error| panic!("{change:?}, {keys:?}: {error}"));
+                String::from_utf8(answer).expect("text")
+            });
+            // The second backend answers at once.
+            heard.sort_by_key(|answer| answer.ends_with('2'));
+            let expected = [(&old, 1), (&new, 2)].map(|(echo, request)| format!("{}:{request}", echo.addr().port()));
+            assert_eq!(heard, expected, "{change:?}, {keys:?}");
         }
     }
 }
