@@ -139,6 +139,50 @@ fn what_a_backend_was_asked_before_a_reload_takes_it_away_is_answered() {
     }
 }
 
+/// What a reload does to the pool of a listener, whose backends stay the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repooling {
+    /// The pool has another name.
+    Renamed,
+    /// The listener has another pool, and both stay.
+    Replaced,
+}
+
+#[test]
+fn flows_stay_when_their_listener_has_another_pool_and_obey_its_probes() {
+    for repooling in [Repooling::Renamed, Repooling::Replaced] {
+        let (echoes, front) = ([Echo::start(), Echo::start()], free_addr());
+        let config = |used: &str| {
+            let pools = if repooling == Repooling::Renamed { vec![used] } else { vec!["before", "after"] };
+            let pool = |config: Config, name| config.pool(name, &echoes.each_ref().map(Echo::addr), "").udp_check(name);
+            pools.into_iter().fold(Config::new().udp_listener("main", front, used, ""), pool)
+        };
+        let balancer = Balancer::start(&config("before"));
+        let up = |pool: &str, echo: &Echo| {
+            let labels = [("pool", pool), ("backend", &*echo.addr().to_string())];
+            balancer.metrics().sum("evenkeel_backend_up", &labels) == 1.0
+        };
+        wait_until("both are up", SOON, || echoes.iter().all(|echo| up("before", echo)));
+        let flows: Vec<UdpSocket> = (0..8).map(|_| client(front)).collect();
+        let homes: Vec<u16> = flows.iter().map(|flow| answered_by(flow, b"1")).collect();
+
+        balancer.reload_done(&config("after"));
+        wait_until("both are up", SOON, || echoes.iter().all(|echo| up("after", echo)));
+        for _ in 0..3 {
+            let now: Vec<u16> = flows.iter().map(|flow| answered_by(flow, b"2")).collect();
+            assert_eq!(now, homes, "{repooling:?}: the machines are the same");
+        }
+
+        let [gone, staying] = &echoes;
+        gone.set(Answers::Nothing);
+        wait_until("it is down", SOON, || !up("after", gone));
+        for flow in &flows {
+            let reply = wait_for("the flow has an answer", SOON, || ask_in_vain(flow, b"3"));
+            assert_eq!(reply, format!("{}:3", staying.addr().port()).into_bytes(), "{repooling:?}");
+        }
+    }
+}
+
 #[test]
 fn a_listener_that_a_reload_removes_answers_what_it_was_asked_and_frees_its_port() {
     let echo = Echo::start_on(free_addr(), Duration::from_millis(300));
