@@ -1,17 +1,23 @@
 //! Properties of parsing and comparing configurations, over random texts and random configurations.
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 
 use evenkeel::config::diff::Diff;
-use evenkeel::config::{Config, Machine, Protocol};
+use evenkeel::config::{Config, Listener, Machine, Protocol};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::{Index, select, subsequence};
+use proptest::test_runner::TestRunner;
 
 const MACHINE: Machine =
     Machine { descriptor_limit: 20_000, ephemeral_ports: 28_232, cpus: NonZeroUsize::new(4).expect("4 is not 0") };
 
-const SOUND: &str = include_str!("../conf/postgres.toml");
+/// One of TCP and one of UDP.
+const SOUND: [&str; 2] = [include_str!("../conf/postgres.toml"), include_str!("../conf/dns.toml")];
+
+/// What makes a listener one of UDP.
+const UDP: &str = "protocol = \"udp\"";
 
 /// The least that serves.
 const LISTENING: &str = "listeners.a = { bind = ['[::]:1'], pool = 'p' }\npools.p.backends = ['a:1']\n";
@@ -126,15 +132,12 @@ fn sound() -> impl Strategy<Value = String> {
         1..4_u8,
     );
     let pools = btree_map(1..4_u8, pool, 1..4);
-    let listeners = btree_map(1..6_u16, (any::<Index>(), select(vec!["1h", "2h"]), any::<bool>()), 1..4);
+    let listeners = btree_map(1..6_u16, (any::<Index>(), prop_oneof![tcp_keys(), udp_keys()]), 1..4);
     (pools, listeners, 1..3_u8).prop_map(|(pools, listeners, workers)| {
         let mut text = format!("workers = {workers}\n");
-        for (port, (pool, idle, has_bound)) in &listeners {
+        for (port, (pool, keys)) in &listeners {
             let pool = pools.keys().nth(pool.index(pools.len())).expect("is in range");
-            let bound = if *has_bound { "max_connections = 10\n" } else { "" };
-            text += &format!(
-                "[listeners.l{port}]\nbind = [\"[::]:{port}\"]\npool = \"p{pool}\"\n{bound}idle_timeout = \"{idle}\"\n"
-            );
+            text += &format!("[listeners.l{port}]\nbind = [\"[::]:{port}\"]\npool = \"p{pool}\"\n{keys}");
         }
         for (name, (backends, policy, attempts)) in &pools {
             let unique: std::collections::BTreeMap<_, _> =
@@ -148,6 +151,32 @@ fn sound() -> impl Strategy<Value = String> {
             );
         }
         text
+    })
+}
+
+/// The keys of a TCP listener, a line each.
+fn tcp_keys() -> impl Strategy<Value = String> {
+    (select(vec!["1h", "2h"]), any::<bool>()).prop_map(|(idle, has_bound)| {
+        let bound = if has_bound { "max_connections = 10\n" } else { "" };
+        format!("{bound}idle_timeout = \"{idle}\"\n")
+    })
+}
+
+/// The keys of a UDP listener, a line each; any of them but the protocol may be left out.
+fn udp_keys() -> impl Strategy<Value = String> {
+    let keys = [
+        "flow_idle_timeout = \"5s\"",
+        "requests = 1",
+        "responses = \"unlimited\"",
+        "per_packet = true",
+        "max_flows = 10",
+        "max_flows_per_source = 5",
+        "on_backend_down = \"stick\"",
+        "receive_buffer = \"64KiB\"",
+    ];
+    subsequence(keys.to_vec(), 0..=keys.len()).prop_map(|keys| {
+        let lines = std::iter::once(UDP).chain(keys).map(|key| format!("{key}\n"));
+        lines.collect()
     })
 }
 
@@ -200,8 +229,11 @@ fn structured() -> impl Strategy<Value = String> {
         "fall",
         "flow_idle_timeout",
         "requests",
+        "responses",
         "per_packet",
         "max_flows",
+        "max_flows_per_source",
+        "on_backend_down",
         "receive_buffer",
         "send",
         "expect_hex",
@@ -238,6 +270,9 @@ fn structured() -> impl Strategy<Value = String> {
             "\"0s\"",
             "\"99999999999999d\"",
             "\"tcp\"",
+            "\"udp\"",
+            "\"unlimited\"",
+            "\"64KiB\"",
             "\"maglev\"",
             "\"a:1\"",
             "\"[::1]:1\"",
@@ -264,8 +299,12 @@ fn structured() -> impl Strategy<Value = String> {
     vec(table, 0..6).prop_map(|tables| tables.concat())
 }
 
+fn thorough() -> ProptestConfig {
+    ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(thorough())]
 
     #[test]
     fn any_text_is_judged(text in any::<String>()) {
@@ -278,8 +317,8 @@ proptest! {
     }
 
     #[test]
-    fn any_damaged_file_is_judged(mutations in vec(mutation(), 1..8)) {
-        let mut tokens = tokens(SOUND);
+    fn any_damaged_file_is_judged(sound in select(SOUND.to_vec()), mutations in vec(mutation(), 1..8)) {
+        let mut tokens = tokens(sound);
         for mutation in &mutations {
             mutate(&mut tokens, mutation);
         }
@@ -296,13 +335,6 @@ proptest! {
         text in "[ \t]?(info|OFF|warN|inof)?([ ,=:._\\[{-]|evenkeel|access|debug|\u{e9}){0,8}[ \t]?"
     ) {
         parse(&format!("log = {text:?}\n{LISTENING}"));
-    }
-
-    #[test]
-    fn a_sound_configuration_is_accepted_and_equals_itself(text in sound()) {
-        let config = parse(&text).expect("is sound");
-        prop_assert!(Diff::new(&config, &config).is_empty());
-        prop_assert_eq!(parse(&text).expect("is sound"), config);
     }
 
     #[test]
@@ -326,15 +358,39 @@ proptest! {
 }
 
 #[test]
+fn a_sound_configuration_of_either_protocol_is_accepted_and_equals_itself() {
+    let (tcp_only, udp_only, both) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let outcome = TestRunner::new(thorough()).run(&sound(), |text| {
+        let config = parse(&text).expect("is sound");
+        prop_assert!(Diff::new(&config, &config).is_empty());
+        prop_assert_eq!(parse(&text).expect("is sound"), config.clone());
+        let is_udp = |listener: &Listener| matches!(listener.protocol, Protocol::Udp(_));
+        let udp = config.listeners.values().filter(|listener| is_udp(listener)).count();
+        let found = match (udp, config.listeners.len() - udp) {
+            (0, _) => &tcp_only,
+            (_, 0) => &udp_only,
+            _ => &both,
+        };
+        found.set(found.get() + 1);
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    let found = [&tcp_only, &udp_only, &both].map(Cell::get);
+    assert!(found.iter().all(|cases| *cases >= 100), "TCP, UDP and both were found so often: {found:?}");
+}
+
+#[test]
 fn space_in_a_log_filter_does_not_reach_the_logger() {
     let text = format!("log = \" info, evenkeel::access=off\"\n{LISTENING}");
     assert_eq!(parse(&text).expect("is sound").log, "info,evenkeel::access=off");
 }
 
-/// The unmutated file goes through the same token splitting, so that the mutations start from something sound.
+/// The unmutated files go through the same token splitting, so that the mutations start from something sound.
 #[test]
 fn tokens_are_the_whole_text() {
-    assert_eq!(tokens(SOUND).concat(), SOUND);
-    assert!(tokens(SOUND).len() > 300);
-    assert!(parse(SOUND).is_some());
+    for sound in SOUND {
+        assert_eq!(tokens(sound).concat(), sound);
+        assert!(tokens(sound).len() > 300, "{} tokens", tokens(sound).len());
+        assert!(parse(sound).is_some());
+    }
 }

@@ -43,6 +43,27 @@ fn a_reload_and_a_drain_cost_no_answer() {
 }
 
 #[test]
+fn a_reload_that_removes_a_backend_costs_no_answer() {
+    for keys in WAYS {
+        let (addrs, front) = ([free_addr(), free_addr()], free_addr());
+        let _servers = addrs.map(Knot::start);
+        let balancer = start(&config(front, &backends(addrs, 1), keys), 2);
+        let is_known = |servers: u32| balancer.metrics().sum("evenkeel_backend_up", &[]) == f64::from(servers);
+        let load = Load::start(front);
+        load.wait_until_under_way(&balancer);
+        for _ in 0..3 {
+            balancer.reload_done(&config(front, &format!("\"{}\"", addrs[1]), keys));
+            wait_until("one is left", SOON, || is_known(1));
+            balancer.reload_done(&config(front, &backends(addrs, 1), keys));
+            wait_until("there are two again", SOON, || is_known(2));
+        }
+        let (sent, lost) = load.finish();
+        assert!(sent > 1_000, "{sent} questions");
+        assert_eq!(lost, 0, "of {sent} questions, with {keys:?}");
+    }
+}
+
+#[test]
 fn a_kill_costs_no_more_than_what_was_under_way() {
     for keys in WAYS {
         let (addrs, front) = ([free_addr(), free_addr()], free_addr());

@@ -1,49 +1,30 @@
 //! A client or a backend whose machine is gone is noticed within about a minute, even while the other side talks on; one
 //! that merely does not read is left alone.
 //!
-//! The test runs itself again in a network namespace of its own, where routes can be taken away.
+//! In a network namespace of its own, where routes can be taken away.
 
 mod support;
 
-use std::env;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::balancer::Balancer;
 use support::config::Config;
+use support::namespace::{in_namespace, ip};
 use support::port::free_addr;
 use support::socket::{accept, addr_of, connect_from, flood, listen, pass_byte, session};
 use support::wait::wait_until;
-
-/// Set in the process that runs in the namespace.
-const INSIDE: &str = "EVENKEEL_TEST_NAMESPACE";
 
 /// Thirty seconds without an answer, seen at the next checkup but one, and some patience.
 const NOTICED_WITHIN: Duration = Duration::from_secs(75);
 
 #[test]
 fn who_is_gone_is_noticed_and_who_does_not_read_is_not() {
-    if env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    let status = command
-        .args(["--net", "--"])
-        .arg(env::current_exe().expect("a test program has a path"))
-        .args(["--exact", "who_is_gone_is_noticed_and_who_does_not_read_is_not", "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare of the package util-linux runs");
-    assert!(status.success(), "in its namespace: {status}");
+    in_namespace("who_is_gone_is_noticed_and_who_does_not_read_is_not", lose_some);
 }
 
-fn inside() {
-    ip(&["link", "set", "lo", "up"]);
+fn lose_some() {
     let gone_backend = std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).expect("a free port");
     let living_backend = listen();
     let (to_gone, to_living) = (free_addr(), free_addr());
@@ -92,9 +73,4 @@ fn session_from(last: u8, front: SocketAddr, back: &std::net::TcpListener) -> (T
     let mut backend = accept(back);
     pass_byte(&mut client, &mut backend);
     (client, backend)
-}
-
-fn ip(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status().expect("ip of the package iproute2 runs");
-    assert!(status.success(), "ip {arguments:?}: {status}");
 }

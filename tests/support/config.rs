@@ -37,8 +37,14 @@ impl Config {
     }
 
     /// Adds a UDP listener that sends to `pool`, with further `keys`.
-    pub fn udp_listener(mut self, name: &str, bind: impl Display, pool: &str, keys: &str) -> Self {
-        self.table(&format!("[listeners.{name}]\nbind = [\"{bind}\"]\nprotocol = \"udp\"\npool = \"{pool}\"\n{keys}"));
+    pub fn udp_listener(self, name: &str, bind: impl Display, pool: &str, keys: &str) -> Self {
+        self.udp_listener_on(name, &[bind], pool, keys)
+    }
+
+    /// As [`Config::udp_listener`], for several addresses.
+    pub fn udp_listener_on(mut self, name: &str, bind: &[impl Display], pool: &str, keys: &str) -> Self {
+        let bind = quoted(bind);
+        self.table(&format!("[listeners.{name}]\nbind = [{bind}]\nprotocol = \"udp\"\npool = \"{pool}\"\n{keys}"));
         self
     }
 
@@ -65,6 +71,16 @@ impl Config {
     /// Adds a TCP check with these `keys` to `pool`.
     pub fn health_check_with(mut self, pool: &str, keys: &str) -> Self {
         self.table(&format!("[pools.{pool}.health_check]\ntype = \"tcp\"\n{keys}"));
+        self
+    }
+
+    /// Adds a quick UDP check to `pool`, which an [`Echo`](super::datagram::Echo) can pass and fail: down after three
+    /// that failed, up after one that passed.
+    pub fn udp_check(mut self, pool: &str) -> Self {
+        self.table(&format!(
+            "[pools.{pool}.health_check]\ntype = \"udp\"\nsend = \"probe\"\n\
+             interval = \"200ms\"\ntimeout = \"200ms\"\nrise = 1\nfall = 3"
+        ));
         self
     }
 

@@ -1,26 +1,54 @@
 //! Clients and backends that exchange datagrams.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::port::free_addr;
 
 /// Every reply that is due comes well within this; it ends the wait for those that are not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What probes send to an [`Echo`].
+pub const PROBE: &[u8] = b"probe";
+
+/// What begins with this has no answer from any [`Echo`], as a server has none to what it does not understand.
+pub const NONSENSE: &[u8] = b"nonsense";
+
 /// A backend that answers every datagram with its own port and what it got; gone when dropped.
 #[derive(Debug)]
 pub struct Echo {
     addr: SocketAddr,
-    received: Arc<AtomicU64>,
-    is_over: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Whom an [`Echo`] answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Answers {
+    /// Everybody.
+    All,
+    /// Everybody but who sends a [`PROBE`].
+    NoProbes,
+    /// Nobody; yet its port is not closed, so that no ICMP tells of it.
+    Nothing,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    received: AtomicU64,
+    /// Who had an answer.
+    answered: Mutex<HashSet<SocketAddr>>,
+    /// As an [`Answers`].
+    answers: AtomicU8,
+    is_over: AtomicBool,
 }
 
 impl Echo {
@@ -31,20 +59,17 @@ impl Echo {
 
     /// On this address; every answer takes that long.
     pub fn start_on(addr: SocketAddr, delay: Duration) -> Self {
+        /// A backend that lags behind for a moment loses nothing by itself.
+        const RECEIVE_BUFFER: usize = 4 << 20;
         let socket = UdpSocket::bind(addr).expect("the port is free");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket takes a timeout");
-        let (received, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (count, end) = (Arc::clone(&received), Arc::clone(&is_over));
-        let thread = thread::spawn(move || {
-            let mut bytes = vec![0; 65_536];
-            while !end.load(Ordering::Relaxed) {
-                let Ok((length, client)) = socket.recv_from(&mut bytes) else { continue };
-                count.fetch_add(1, Ordering::Relaxed);
-                thread::sleep(delay);
-                let _sent = socket.send_to(&answer(addr, &bytes[..length]), client);
-            }
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER).expect("the kernel grants what it may");
+        let shared = Arc::<Shared>::default();
+        let thread = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.serve(&socket, addr, delay)
         });
-        Self { addr, received, is_over, thread: Some(thread) }
+        Self { addr, shared, thread: Some(thread) }
     }
 
     /// Where it is.
@@ -52,18 +77,54 @@ impl Echo {
         self.addr
     }
 
+    /// Changes whom it answers from now on.
+    pub fn set(&self, answers: Answers) {
+        self.shared.answers.store(answers as u8, Ordering::Relaxed);
+    }
+
     /// Datagrams that it got.
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.shared.received.load(Ordering::Relaxed)
+    }
+
+    /// How many different ports it has answered: through the balancer, each is a flow.
+    pub fn answered(&self) -> usize {
+        self.shared.answered().len()
     }
 }
 
 impl Drop for Echo {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
+        self.shared.is_over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("an echo does not panic");
         }
+    }
+}
+
+impl Shared {
+    fn serve(&self, socket: &UdpSocket, addr: SocketAddr, delay: Duration) {
+        let mut bytes = vec![0; 65_536];
+        while !self.is_over.load(Ordering::Relaxed) {
+            let Ok((length, client)) = socket.recv_from(&mut bytes) else { continue };
+            let request = &bytes[..length];
+            self.received.fetch_add(1, Ordering::Relaxed);
+            if self.answers(request) {
+                thread::sleep(delay);
+                self.answered().insert(client);
+                let _sent = socket.send_to(&answer(addr, request), client);
+            }
+        }
+    }
+
+    fn answers(&self, request: &[u8]) -> bool {
+        let answers = self.answers.load(Ordering::Relaxed);
+        let is_silent = answers == Answers::Nothing as u8 || (answers == Answers::NoProbes as u8 && request == PROBE);
+        !is_silent && !request.starts_with(NONSENSE)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,10 +174,25 @@ pub fn answered_by(client: &UdpSocket, request: &[u8]) -> u16 {
 
 /// Whether nothing comes for a while: longer than anything takes on this machine.
 pub fn hears_nothing(client: &UdpSocket) -> bool {
-    client.set_read_timeout(Some(Duration::from_millis(300))).expect("a socket takes a timeout");
+    hear_within(client, Duration::from_millis(300)).is_none()
+}
+
+/// Sends, and waits a moment for the reply, as for one that is not expected.
+pub fn ask_in_vain(client: &UdpSocket, request: &[u8]) -> Option<Vec<u8>> {
+    client.send(request).expect("the balancer is there");
+    hear_within(client, Duration::from_millis(20))
+}
+
+/// The next datagram, if one comes within `period`.
+fn hear_within(client: &UdpSocket, period: Duration) -> Option<Vec<u8>> {
+    client.set_read_timeout(Some(period)).expect("a socket takes a timeout");
     let outcome = hear(client);
     client.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    outcome.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    match outcome {
+        Ok(datagram) => Some(datagram),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => panic!("the balancer is gone: {error}"),
+    }
 }
 
 /// Asks until an answer comes, as clients of UDP do.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
+use super::wait::{SOON, wait_until};
+
 /// A live process, seen through /proc.
 #[derive(Debug, Clone, Copy)]
 pub struct Process {
@@ -47,6 +49,18 @@ impl Process {
     /// Sends `signal`.
     pub fn signal(self, signal: Signal) {
         kill_process(self.rustix_pid(), signal).expect("the process is alive");
+    }
+
+    /// Stops all its threads, until SIGCONT.
+    #[track_caller]
+    pub fn stop(self) {
+        self.signal(Signal::STOP);
+        wait_until("every thread has stopped", SOON, || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).expect("the process is alive").flatten();
+            let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+            // The state follows the name, which stands in parentheses and may hold any others.
+            states.into_iter().all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        });
     }
 
     /// Changes the soft limit of its open descriptors and leaves the hard one.

@@ -84,3 +84,18 @@ fn send_none(socket: &Socket) -> io::Result<()> {
     let status = unsafe { libc::sendmmsg(socket.as_fd().as_raw_fd(), ptr::null_mut(), 0, libc::MSG_DONTWAIT as _) };
     if status < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+#[cfg(test)]
+impl Capabilities {
+    /// Whatever this kernel may have and lack: all of its capabilities, each subset of them, and none.
+    pub(super) fn subsets() -> impl Iterator<Item = Self> {
+        let all = Self::probe().expect("there are datagram sockets");
+        let keep =
+            |subset: u8, bit: u8, has: Result<(), Errno>| if subset & bit == 0 { has } else { Err(Errno::NOSYS) };
+        (0..8).map(move |lacking| Self {
+            segmentation: keep(lacking, 1, all.segmentation),
+            coalescing: keep(lacking, 2, all.coalescing),
+            batches: keep(lacking, 4, all.batches),
+        })
+    }
+}

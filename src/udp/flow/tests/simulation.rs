@@ -16,6 +16,9 @@ const DEFAULT_STEPS: u64 = 1_000_000;
 /// Few enough that every bound is met often, and that the model may look at all of them.
 const CAPACITY: usize = 24;
 
+/// Identities of flows that are over which are kept to be tried: more than there are slots.
+const STALE: usize = 4 * CAPACITY;
+
 /// What a flow holds here: counted while it lives, so that nothing is lost and nothing kept.
 #[derive(Debug)]
 struct Token {
@@ -258,7 +261,9 @@ impl World {
         assert!(self.flows.replied(stale, 1, self.now_ms).is_none());
         assert!(self.flows.forward(stale, 1, self.now_ms).is_none());
         assert!(self.flows.end(stale).is_none());
-        self.stale.truncate(1_000);
+        // The newest are those whose slots have others in them by now, or will soon.
+        let oldest = self.stale.len().saturating_sub(STALE);
+        self.stale.drain(..oldest);
     }
 
     fn rules_change(&mut self) {
