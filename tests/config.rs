@@ -168,13 +168,16 @@ fn udp_keys() -> impl Strategy<Value = String> {
         "flow_idle_timeout = \"5s\"",
         "requests = 1",
         "responses = \"unlimited\"",
+        // They go with each other only like this.
         "per_packet = true",
+        "per_packet = false\non_backend_down = \"stick\"",
         "max_flows = 10",
         "max_flows_per_source = 5",
-        "on_backend_down = \"stick\"",
         "receive_buffer = \"64KiB\"",
     ];
-    subsequence(keys.to_vec(), 0..=keys.len()).prop_map(|keys| {
+    subsequence(keys.to_vec(), 0..=keys.len()).prop_map(|mut keys| {
+        let mut assigned = false;
+        keys.retain(|key| !key.starts_with("per_packet") || !std::mem::replace(&mut assigned, true));
         let lines = std::iter::once(UDP).chain(keys).map(|key| format!("{key}\n"));
         lines.collect()
     })

@@ -178,7 +178,7 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     counter(
         "evenkeel_session_panics_total",
-        "Sessions whose task panicked.",
+        "Panics, each confined to its session, or to the flows of one address on one worker.",
         Process(|scene, out| out.count(&[], scene.registry.workers.sum(|stats| stats.panics.value()))),
     ),
     counter(

@@ -39,9 +39,8 @@ pub struct Changes<K> {
 impl Diff {
     /// Compares a configuration with the one that is to replace it.
     pub fn new(old: &Config, new: &Config) -> Self {
-        let is_udp = |listener: &Listener| matches!(listener.protocol, Protocol::Udp(_));
-        let mut of_udp = new.listeners.iter().filter(|(_, listener)| is_udp(listener)).map(|(name, _)| name);
-        let default_counts = of_udp.any(|name| takes_default(old, name) && takes_default(new, name));
+        let default_counts =
+            old.listeners.keys().any(|name| takes_default_flows(old, name) && takes_default_flows(new, name));
         Self {
             listeners: Changes::between(&listeners(old, new), &listeners(new, old)),
             backends: Changes::between(&backends(old), &backends(new)),
@@ -135,6 +134,11 @@ fn takes_default(config: &Config, name: &ListenerName) -> bool {
         Some(Protocol::Udp(udp)) => udp.max_flows == config.default_max_flows,
         None => false,
     }
+}
+
+fn takes_default_flows(config: &Config, name: &ListenerName) -> bool {
+    let is_udp = |listener: &Listener| matches!(listener.protocol, Protocol::Udp(_));
+    config.listeners.get(name).is_some_and(is_udp) && takes_default(config, name)
 }
 
 fn backends(config: &Config) -> BTreeMap<(PoolName, BackendName), &Backend> {

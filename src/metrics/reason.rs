@@ -114,8 +114,6 @@ labels! {
         IdleTimeout = "idle-timeout",
         /// The table was full, and this one had never had a reply.
         Evicted = "evicted",
-        /// Its backend went to another address; only where each datagram is given a backend anew.
-        BackendGone = "backend-gone",
         /// A reload took its listener away.
         ListenerGone = "listener-gone",
         /// The process stopped and `shutdown_timeout` ran out.

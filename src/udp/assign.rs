@@ -17,17 +17,22 @@ use crate::pool::snapshot::BackendView;
 /// Why there is no socket towards a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoLink {
-    /// There is no way to it from here.
+    /// There is no way to it from here; another may do.
     Unreachable,
-    /// We have no descriptors, ports or memory left.
-    Exhausted,
+    /// There is to be none at all.
+    Dropped(DropReason),
+}
+
+impl From<DropReason> for NoLink {
+    fn from(reason: DropReason) -> Self {
+        Self::Dropped(reason)
+    }
 }
 
 impl Forwarder {
     /// The one flow of a client, wherever it goes on to.
     pub(super) fn flow_of(&mut self, key: FlowKey, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
         let Some(flow) = self.flows.find(&key) else {
-            self.admit(key.client, turn)?;
             let places = self.places(key.client, turn)?;
             self.tried.clear();
             let link = self.link(key.client, Choice::Any, turn)?;
@@ -46,23 +51,29 @@ impl Forwarder {
         self.tried.clear();
         while let Some((index, backend)) = pick(&turn.view.pool, key.client, Choice::Any, &mut self.tried) {
             let key = FlowKey { lane: backend.state.hash_key(), ..key };
-            if let Some(flow) = self.flows.find(&key) {
-                let is_current = |held: &mut Held| held.link.is_current(&turn.view.pool, turn.snapshot.generation);
-                if self.flows.held_mut(flow).is_some_and(is_current) {
-                    return Ok(flow);
-                }
-                // The backend is at another address now.
-                self.end(flow, FlowCloseReason::BackendGone);
-            }
-            self.admit(key.client, turn)?;
-            let places = self.places(key.client, turn)?;
-            match self.connect(backend, turn) {
-                Ok(link) => return self.begin(key, link, places, turn),
+            match self.lane_to(key, backend, turn) {
+                Ok(flow) => return Ok(flow),
                 Err(NoLink::Unreachable) => self.tried.push(index),
-                Err(NoLink::Exhausted) => return Err(DropReason::NoResources),
+                Err(NoLink::Dropped(reason)) => return Err(reason),
             }
         }
         Err(DropReason::NoBackend)
+    }
+
+    /// The flow of a client with this backend.
+    fn lane_to(&mut self, key: FlowKey, backend: &BackendView, turn: &Turn<'_>) -> Result<FlowId, NoLink> {
+        let Some(flow) = self.flows.find(&key) else {
+            let places = self.places(key.client, turn)?;
+            let link = self.connect(backend, turn)?;
+            return Ok(self.begin(key, link, places, turn)?);
+        };
+        let is_current = |held: &mut Held| held.link.is_current(&turn.view.pool, turn.snapshot.generation);
+        if self.flows.held_mut(flow).is_some_and(is_current) {
+            return Ok(flow);
+        }
+        // The backend is at another address now.
+        let link = self.connect(backend, turn)?;
+        Ok(self.relink(flow, link, turn))
     }
 
     /// Where the rest goes of what this flow's backend has refused a part of.
@@ -84,22 +95,17 @@ impl Forwarder {
         }
     }
 
-    /// Whether a client may begin a flow at all.
-    fn admit(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<(), DropReason> {
+    /// Places for one more flow, if this client may begin one at all. If need be, those that never had an answer and are silent the longest make room.
+    ///
+    /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
+    /// has more than an even share keeps a place free for each: at the bound it gives up two flows for one.
+    fn places(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Places, DropReason> {
         if self.order == Order::Drain {
             return Err(DropReason::Draining);
         }
         if self.own_addrs.contain(client, &turn.snapshot.udp_addrs, turn.now) {
             return Err(DropReason::OwnAddress);
         }
-        Ok(())
-    }
-
-    /// Places for one more flow. If need be, those that never had an answer and are silent the longest make room.
-    ///
-    /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
-    /// has more than an even share keeps a place free for each: at the bound it gives up two flows for one.
-    fn places(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Places, DropReason> {
         let state = &turn.view.state;
         let source = match turn.view.config.max_flows_per_source {
             Some(limit) => Some(state.sources.admit(client.ip(), limit.get()).ok_or(DropReason::SourceLimit)?),
@@ -139,7 +145,7 @@ impl Forwarder {
             match self.connect(backend, turn) {
                 Ok(link) => return Ok(link),
                 Err(NoLink::Unreachable) => self.tried.push(index),
-                Err(NoLink::Exhausted) => return Err(DropReason::NoResources),
+                Err(NoLink::Dropped(reason)) => return Err(reason),
             }
         }
         Err(DropReason::NoBackend)
@@ -149,7 +155,7 @@ impl Forwarder {
     fn connect(&mut self, backend: &BackendView, turn: &Turn<'_>) -> Result<Link, NoLink> {
         // To find no free port takes the kernel long; it is asked again when time has moved on.
         if self.exhausted_at == Some(turn.now) {
-            return Err(NoLink::Exhausted);
+            return Err(DropReason::NoResources.into());
         }
         let mut result = Link::to(backend, turn.snapshot.generation, self.local.id);
         if result.as_ref().is_err_and(is_ours) && (self.formers.clear() || self.evict(turn)) {
@@ -159,7 +165,7 @@ impl Forwarder {
             if is_ours(&error) {
                 self.exhausted_at = Some(turn.now);
                 self.complain(&error, turn);
-                return NoLink::Exhausted;
+                return DropReason::NoResources.into();
             }
             let stats = backend.state.stats.at(self.local.id);
             stats.connect_errors.at(ConnectErrorReason::Unreachable.index()).add(1);
@@ -208,6 +214,11 @@ impl Forwarder {
             Choice::Any
         };
         let Ok(link) = self.link(client, choice, turn) else { return flow };
+        self.relink(flow, link, turn)
+    }
+
+    /// Goes on with another socket.
+    fn relink(&mut self, flow: FlowId, link: Link, turn: &Turn<'_>) -> FlowId {
         let Some(moved) = self.flows.renew(flow) else { return flow };
         if let Some(held) = self.flows.held_mut(moved) {
             let left = held.move_to(link);
