@@ -95,7 +95,8 @@ impl Forwarder {
         }
     }
 
-    /// Places for one more flow, if this client may begin one at all. If need be, those that never had an answer and are silent the longest make room.
+    /// Places for one more flow, if this client may begin one at all. If need be, flows that never had an answer make room,
+    /// those first that are silent the longest.
     ///
     /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
     /// has more than an even share keeps a place free for each: at the bound it gives up two flows for one.

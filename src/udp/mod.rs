@@ -13,15 +13,16 @@
 //! backend, one for all replies. Sockets of flows are connected, so only the chosen backend is heard, and ICMP errors are.
 //! They are watched through one registration with the runtime, and cost no task.
 //!
-//! What a flow holds is in `held`; dropping it closes the socket and gives its places back.
+//! What a flow holds is in `held`, its socket in `link`; dropping it closes the socket and gives its places back. A flow that
+//! moves leaves its socket to `former` for a moment, so that answers under way still arrive.
 //!
 //! What was found (`scripts/bench.sh --case 'udp*'`, one worker on one CPU, AMD EPYC):
 //!
-//! - User space has about 3 % of the CPU time; what counts is how many datagrams a system call moves. Trains that stay in one
-//!   piece from the client's UDP_SEGMENT to the backend's UDP_GRO cost a tenth of what they cost one by one.
+//! - User space has less than a tenth of the CPU time; what counts is how many datagrams a system call moves. Trains that
+//!   stay in one piece from the client's UDP_SEGMENT to the backend's UDP_GRO cost a fifth of what they cost one by one.
 //! - A batch is only as long as what comes while the one before it is forwarded. An idle worker is woken by the first
-//!   datagram of a train and would pay for each that follows; so it lets trains come, see [`pace`].
-//! - 10,000 flows cost a datagram a fifth more than 10: the kernel's sockets do not fit the caches any more.
+//!   datagram of a train and would pay for each that follows; so it lets trains come, see `pace`.
+//! - 10,000 flows cost a datagram a tenth more than 10: the kernel's sockets do not fit the caches any more.
 //! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
 mod allowance;
