@@ -99,7 +99,8 @@ impl Forwarder {
     /// those first that are silent the longest.
     ///
     /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
-    /// has more than an even share keeps a place free for each: at the bound it gives up two flows for one.
+    /// has more than an even share keeps a place free for each, of an eighth at most: near the bound it gives up two flows
+    /// for one.
     fn places(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Places, DropReason> {
         if self.order == Order::Drain {
             return Err(DropReason::Draining);
@@ -114,8 +115,9 @@ impl Forwarder {
         };
         let limit = turn.view.config.max_flows.get();
         let sharers = turn.view.binds.saturating_mul(self.local.inboxes.len());
+        let spare = sharers.min(limit as usize / 8);
         let is_large = self.flows.len() > limit as usize / sharers;
-        if is_large && state.admission.admitted() as usize + sharers > limit as usize {
+        if is_large && state.admission.admitted() as usize + spare > limit as usize {
             self.evict(turn);
             self.evict(turn);
         }
@@ -129,7 +131,7 @@ impl Forwarder {
 
     /// Ends the flow that never had an answer and is silent the longest; whether there was one, and time for it.
     fn evict(&mut self, turn: &Turn<'_>) -> bool {
-        if !self.evictions.take(turn.now) {
+        if !self.flows.has_unanswered() || !self.evictions.take(turn.now) {
             return false;
         }
         let evicted = self.flows.evict();

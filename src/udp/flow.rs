@@ -103,7 +103,7 @@ pub struct Ended<U> {
 /// The flows of one bound address on one worker, each of which holds a `U`.
 ///
 /// Questions: [`find`](Self::find), [`held`](Self::held), [`onward`](Self::onward), [`deadline`](Self::deadline),
-/// [`len`](Self::len).
+/// [`len`](Self::len), [`has_unanswered`](Self::has_unanswered).
 ///
 /// Datagrams of a client: `find` the flow, or [`begin`](Self::begin) one. If `onward` says so, [`renew`](Self::renew)
 /// it and change what it holds. Then [`forward`](Self::forward) says how many belong to it; with the rest begin anew.
@@ -175,6 +175,11 @@ impl<U> Flows<U> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty()
+    }
+
+    /// Whether there is one for [`Flows::evict`].
+    pub fn has_unanswered(&self) -> bool {
+        self.unanswered.first().is_some()
     }
 
     /// The flow that takes datagrams of this key.

@@ -37,6 +37,10 @@ pub(super) struct Former {
 impl Formers {
     /// Keeps the socket that was `left`'s before it came to be `flow`, if there is room.
     pub(super) fn keep(&mut self, left: FlowId, flow: FlowId, link: Link, now: Tick) {
+        for former in self.links.values_mut().filter(|former| former.flow == left) {
+            // It moves again.
+            former.flow = flow;
+        }
         if self.links.len() < MOST {
             self.links.insert(left.token(), Former { link, flow });
             self.order.push_back((now.after(PATIENCE), left.token()));

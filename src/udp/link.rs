@@ -186,8 +186,9 @@ pub(super) fn is_crowded(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || Errno::from_io_error(error) == Some(Errno::NOBUFS)
 }
 
-/// Whether a socket could not be connected for want of something of ours: descriptors, memory, or ports.
+/// Whether a socket could not be connected for want of something of ours: descriptors, memory, or ports (`WouldBlock`). An
+/// address to send from that is missing (EADDRNOTAVAIL) is no such thing: there may be one for another backend.
 pub(super) fn is_ours(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory, WouldBlock};
-    matches!(error.kind(), AddrInUse | AddrNotAvailable | OutOfMemory | WouldBlock) || is_out_of_descriptors(error)
+    use io::ErrorKind::{OutOfMemory, WouldBlock};
+    matches!(error.kind(), OutOfMemory | WouldBlock) || is_out_of_descriptors(error)
 }

@@ -121,8 +121,9 @@ pub struct Forwarder {
     /// How datagrams come from clients, and how from backends.
     upstream_pace: Pace,
     downstream_pace: Pace,
-    /// What the worker had done when this task last had a turn.
+    /// What the worker had done when this task last had a turn, and whether that left something to do.
     seen_activity: u32,
+    is_behind: bool,
     post: Rc<RefCell<Post>>,
     /// What the configuration says; absent until it is first looked at.
     terms: Option<Terms>,
@@ -177,6 +178,7 @@ impl Forwarder {
             upstream_pace: Pace::default(),
             downstream_pace: Pace::default(),
             seen_activity: 0,
+            is_behind: false,
             post,
             terms: None,
             order: Order::Serve,
@@ -252,6 +254,7 @@ impl Forwarder {
         if catch_unwind(AssertUnwindSafe(|| self.take_turn())).is_err() {
             self.start_over();
         }
+        self.is_behind = self.has_more();
     }
 
     fn take_turn(&mut self) {
@@ -270,8 +273,9 @@ impl Forwarder {
     /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`pace`].
     fn let_trains_come(&self) {
         let upstream = self.has_mail && self.upstream_pace.is_of_trains();
-        let is_alone = self.seen_activity == self.local.activity.turns();
-        if is_alone && (upstream || self.downstream_pace.is_of_trains()) && !self.local.is_busy_polling() {
+        let downstream = self.watch.has_more() && self.downstream_pace.is_of_trains();
+        let is_idle = !self.is_behind && self.seen_activity == self.local.activity.turns();
+        if is_idle && (upstream || downstream) && !self.local.is_busy_polling() {
             std::thread::sleep(PAUSE);
         }
     }

@@ -66,7 +66,7 @@ impl Forwarder {
                 None => return Left::Nothing,
             },
         };
-        let (mut errors, mut lost) = (0, 0);
+        let (mut errors, mut refusals, mut lost) = (0, 0, 0);
         let left = loop {
             match post.receiver.receive_connected(&link.socket) {
                 Ok(received) => {
@@ -94,7 +94,8 @@ impl Forwarder {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break Left::Nothing,
                 Err(error) => {
-                    errors += u32::from(is_of_the_backend(&error));
+                    errors += 1;
+                    refusals += u32::from(is_of_the_backend(&error));
                     if errors == MOST_ERRORS {
                         break Left::Something;
                     }
@@ -102,7 +103,7 @@ impl Forwarder {
             }
         };
         // Said after what was received, which was sent before: the kernel tells of errors first.
-        (0..errors).for_each(|_| link.refused(worker));
+        (0..refusals).for_each(|_| link.refused(worker));
         self.dropped(DropReason::ReceiveBufferOverrun, lost.into());
         left
     }

@@ -274,6 +274,7 @@ impl World {
 
     fn table_is_full(&mut self) {
         let oldest = self.model.iter().position(|flow| flow.responses == 0);
+        assert_eq!(self.flows.has_unanswered(), oldest.is_some());
         let evicted = self.flows.evict();
         assert_eq!(evicted.is_some(), oldest.is_some());
         match (oldest, evicted) {
