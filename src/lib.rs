@@ -34,10 +34,11 @@
 //! |---|---|
 //! | 0 | [`sys`], [`hash`] |
 //! | 1 | [`config`], [`metrics`], [`balance`]: pure, without clock, sockets or chance |
-//! | 2 | [`pool`] |
+//! | 2 | [`pool`], [`local`] |
 //! | 3 | [`listener`], [`tcp`], [`udp`], [`worker`]: the data plane |
-//! | 4 | [`health`], [`control`], [`admin`]: the control plane |
-//! | 5 | [`app`], [`cli`], [`demo`], [`logging`] |
+//! | 4 | [`health`], [`control`]: the control plane |
+//! | 5 | [`admin`], [`app`], [`logging`] |
+//! | 6 | [`cli`], [`demo`], `main` |
 //!
 //! # Invariants
 //!
@@ -63,6 +64,7 @@ pub mod demo;
 pub mod hash;
 pub mod health;
 pub mod listener;
+pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod pool;

@@ -39,6 +39,7 @@ const HOUSE: &[(&str, u8, Kind)] = &[
     ("pool", 2, Shell),
     ("pool::health", 2, Pure),
     ("pool::passive", 2, Pure),
+    ("local", 2, Shell),
     ("listener", 3, Shell),
     ("tcp", 3, Shell),
     ("udp", 3, Shell),
@@ -46,13 +47,13 @@ const HOUSE: &[(&str, u8, Kind)] = &[
     ("health", 4, Shell),
     ("discovery", 4, Shell),
     ("control", 4, Shell),
-    ("admin", 4, Shell),
-    ("cli", 5, Shell),
+    ("admin", 5, Shell),
     ("app", 5, Shell),
-    ("demo", 5, Shell),
     ("logging", 5, Shell),
-    ("main", 5, Shell),
-    ("lib", 5, Shell),
+    ("cli", 6, Shell),
+    ("demo", 6, Shell),
+    ("main", 6, Shell),
+    ("lib", 6, Shell),
 ];
 
 /// What a pure file may not name, as the beginnings of paths.

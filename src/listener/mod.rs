@@ -15,14 +15,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use crate::local::Local;
+use crate::local::admitted::Admitted;
 use crate::metrics::reason::RefuseReason;
 use crate::pool::listener::Permit;
 use crate::pool::snapshot::{BindId, ListenerView};
 use crate::sys::clock::Tick;
 use crate::sys::readiness;
 use crate::sys::socket::{self, ClientAddr};
-use crate::tcp::Admitted;
-use crate::worker::local::Local;
 
 /// Connections accepted before other tasks of the worker get their turn.
 const BATCH: usize = 16;

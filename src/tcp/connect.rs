@@ -12,6 +12,8 @@ use tokio::time::sleep;
 use super::outcome::{Connected, Outcome};
 use super::socket::Socket;
 use crate::balance::{Lease, Request};
+use crate::local::Local;
+use crate::local::sessions::{Entry, InVain};
 use crate::metrics::reason::{CloseReason, ConnectErrorReason};
 use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
@@ -20,8 +22,6 @@ use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BackendView, PoolView};
 use crate::sys::clock::Tick;
 use crate::sys::socket;
-use crate::worker::local::Local;
-use crate::worker::sessions::{Entry, InVain};
 
 /// A client that ended its stream without a word has most likely closed the connection, but it may also be waiting for
 /// a backend that speaks first (`nc host port </dev/null`). A backend that answers within this time serves it.

@@ -20,8 +20,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 
 use super::socket::Socket;
-use crate::worker::local::Local;
-use crate::worker::pipes::Loan;
+use crate::local::Local;
+use crate::local::pipes::Loan;
 
 /// A read of this size or more is large: below it a copy costs less than two splices.
 const LARGE: usize = 16 << 10;

@@ -28,38 +28,16 @@ mod outcome;
 mod relay;
 mod socket;
 
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
 
 pub use outcome::Outcome;
 use relay::Relay;
 pub use socket::Socket;
 
+use crate::local::Local;
+use crate::local::admitted::Admitted;
 use crate::metrics::reason::{CloseReason, RefuseReason};
-use crate::pool::listener::Permit;
 use crate::pool::snapshot::ListenerView;
-use crate::sys::socket::ClientAddr;
-use crate::worker::board::Seat;
-use crate::worker::local::Local;
-
-/// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
-#[derive(Debug)]
-pub struct Admitted {
-    /// The client's socket, non-blocking.
-    pub fd: OwnedFd,
-    /// Who connected.
-    pub client: ClientAddr,
-    /// The listener as it was when the connection was accepted.
-    pub view: Arc<ListenerView>,
-    /// The places taken in the limits of the listener and of the process.
-    pub permits: [Permit; 2],
-    /// The place on a worker.
-    pub seat: Seat,
-    /// When it was accepted.
-    pub accepted_at: Instant,
-}
 
 /// Serves one session to its end.
 ///

@@ -12,12 +12,12 @@ use std::task::{Context, Poll};
 use super::direction::{Broken, Direction, Waiting};
 use super::outcome::Outcome;
 use super::socket::Socket;
+use crate::local::Local;
+use crate::local::sessions::Entry;
 use crate::metrics::reason::{CloseReason, Side};
 use crate::metrics::stats::BackendStats;
 use crate::pool::snapshot::ListenerView;
 use crate::sys::tcp_info::Answer;
-use crate::worker::local::Local;
-use crate::worker::sessions::Entry;
 
 /// A session whose two sides are connected.
 pub(super) struct Relay<'a> {

@@ -64,6 +64,7 @@ use self::own::OwnAddrs;
 use self::pace::{PAUSE, Pace};
 pub use self::post::Post;
 use crate::config::{self, AccessLog, Assignment, Quota};
+use crate::local::Local;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::metrics::stats::FlowStats;
 use crate::pool::listener::ListenerState;
@@ -71,7 +72,6 @@ use crate::pool::snapshot::{BindId, Snapshot, UdpListenerView};
 use crate::sys::clock::Tick;
 use crate::sys::interest::Watch;
 use crate::sys::{readiness, udp};
-use crate::worker::local::Local;
 
 /// Flows with something to receive that are learned of at once. Any number does; they are served one after the other.
 const READY_FLOWS: usize = 64;

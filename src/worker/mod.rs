@@ -9,11 +9,7 @@
 //! it what any event would cost a sleeping worker. How often a worker looks for events decides how long small exchanges
 //! wait beside bulk transfers: see `local`.
 
-pub mod board;
-pub mod local;
-pub mod pipes;
-pub mod sessions;
-pub mod spin;
+mod spin;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,17 +24,17 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
-use board::Board;
-use local::Local;
-
 use crate::listener::Acceptor;
+use crate::local::Local;
+use crate::local::admitted::Admitted;
+use crate::local::placement::Board;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::CloseReason;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::machine::wake_on_time;
 use crate::sys::udp::Capabilities;
-use crate::tcp::{self, Admitted};
+use crate::tcp;
 use crate::udp::{Forwarder, Order, Post};
 
 /// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.

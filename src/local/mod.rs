@@ -1,4 +1,13 @@
 //! What all tasks of one worker share. It never leaves the worker's thread.
+//!
+//! Below the loops that use it, and above the state that all workers share: a task of TCP or UDP reaches its worker
+//! through here, and knows nothing of the thread that runs it.
+
+pub mod activity;
+pub mod admitted;
+pub mod pipes;
+pub mod placement;
+pub mod sessions;
 
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
@@ -10,15 +19,15 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use super::board::Board;
-use super::pipes::{Loan, Pipes};
-use super::sessions::Sessions;
-use super::spin::Activity;
+use self::activity::Activity;
+use self::admitted::Admitted;
+use self::pipes::{Loan, Pipes};
+use self::placement::Board;
+use self::sessions::Sessions;
 use crate::metrics::WorkerId;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::sys::udp::Capabilities;
-use crate::tcp::Admitted;
 
 /// Reads of the copy tier go into one buffer of this size: large enough to take what a socket holds under load in one
 /// read, small enough to stay in the second-level cache.

@@ -1,0 +1,41 @@
+//! Whether a worker has done anything lately.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// What a worker has done, as far as busy polling wants to know: that there was something.
+#[derive(Debug, Default)]
+pub struct Activity {
+    /// Wraps around; only compared.
+    turns: Cell<u32>,
+    /// Who waits for the next turn.
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Activity {
+    /// Notes that bytes have moved or a connection has come.
+    pub fn note(&self) {
+        self.turns.set(self.turns.get().wrapping_add(1));
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+
+    /// How often that was; wraps around.
+    pub fn turns(&self) -> u32 {
+        self.turns.get()
+    }
+
+    /// Waits until there are other turns than the `seen` ones.
+    pub async fn after(&self, seen: u32) {
+        poll_fn(|cx| {
+            if self.turns.get() != seen {
+                return Poll::Ready(());
+            }
+            *self.waiting.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

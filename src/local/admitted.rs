@@ -1,0 +1,27 @@
+//! An accepted connection on its way to the worker that serves it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::placement::Seat;
+use crate::pool::listener::Permit;
+use crate::pool::snapshot::ListenerView;
+use crate::sys::socket::ClientAddr;
+
+/// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The client's socket, non-blocking.
+    pub fd: OwnedFd,
+    /// Who connected.
+    pub client: ClientAddr,
+    /// The listener as it was when the connection was accepted.
+    pub view: Arc<ListenerView>,
+    /// The places taken in the limits of the listener and of the process.
+    pub permits: [Permit; 2],
+    /// The place on a worker.
+    pub seat: Seat,
+    /// When it was accepted.
+    pub accepted_at: Instant,
+}
