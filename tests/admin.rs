@@ -20,7 +20,8 @@ use evenkeel::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
 use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
 use evenkeel::pool::health::Status;
 use evenkeel::pool::registry::{Registry, ReloadResult};
-use evenkeel::pool::snapshot::{BackendView, PoolView, Snapshot};
+use evenkeel::pool::snapshot::Snapshot;
+use evenkeel::pool::view::{BackendView, PoolView};
 use support::promtool;
 use support::wait::{SOON, wait_until};
 use tokio::sync::{oneshot, watch};
@@ -174,7 +175,6 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
         config: Arc::new(config),
         pools: pools.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),
         binds: Default::default(),
-        udp_binds: Default::default(),
         udp_addrs: Vec::new(),
     }
 }
@@ -320,7 +320,7 @@ fn the_65th_connection_is_closed_at_once() {
 /// Puts a number of its own into everything that is counted.
 fn fill(admin: &Admin) {
     let [first, second] = [WorkerId(0), WorkerId(1)];
-    let listener = admin.registry.listener(&"pg".into(), &"main".into());
+    let listener = admin.registry.tcp_listener(&"pg".into(), &"main".into());
     listener.stats.at(first).active.add(3);
     listener.stats.at(second).active.add(4);
     listener.stats.at(first).sessions.add(10);
@@ -330,7 +330,7 @@ fn fill(admin: &Admin) {
     listener.stats.at(second).duration.observe(Duration::from_millis(2));
     listener.stats.at(second).duration.observe(Duration::from_secs(100_000));
     // The same listener before a reload gave it another pool.
-    let before = admin.registry.listener(&"pg".into(), &"old".into());
+    let before = admin.registry.tcp_listener(&"pg".into(), &"old".into());
     before.stats.at(first).active.add(1);
     before.stats.at(second).sessions.add(20);
     before.stats.at(second).closed.at(CloseReason::Finished.index()).add(7);

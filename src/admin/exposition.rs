@@ -22,7 +22,7 @@ use super::Observed;
 use super::families::{FAMILIES, Family, Source};
 use super::process::Usage;
 use crate::config::PoolName;
-use crate::metrics::stats::{FlowStats, ListenerStats};
+use crate::metrics::stats::{FlowStats, SessionStats};
 use crate::metrics::{BATCH_BOUNDS, BUCKETS, BatchSizes, Histogram};
 use crate::pool::backend::BackendState;
 use crate::pool::listener::ListenerState;
@@ -49,7 +49,7 @@ pub(super) struct Scene {
     pub(super) registry: Arc<Registry>,
     pub(super) generation: u64,
     pub(super) process: Option<Usage>,
-    listeners: Vec<NamedListener>,
+    tcp_listeners: Vec<NamedListener<SessionStats>>,
     udp_listeners: Vec<NamedListener<FlowStats>>,
     /// Those with counters: the configured ones and those removed that still have sessions.
     backends: Vec<Arc<BackendState>>,
@@ -60,7 +60,7 @@ pub(super) struct Scene {
 }
 
 /// The states of a listener under one name: more than one while sessions are left from before its pool changed.
-pub(super) struct NamedListener<S = ListenerStats>(Vec<Arc<ListenerState<S>>>);
+pub(super) struct NamedListener<S>(Vec<Arc<ListenerState<S>>>);
 
 impl<S> NamedListener<S> {
     pub(super) fn name(&self) -> &str {
@@ -89,7 +89,7 @@ impl Scene {
             registry: Arc::clone(&observed.registry),
             generation: snapshot.generation,
             process: Usage::read(),
-            listeners: by_name(&observed.registry.listeners()),
+            tcp_listeners: by_name(&observed.registry.tcp_listeners()),
             udp_listeners: by_name(&udp_listeners),
             datagram_backends: datagram_backends.cloned().collect(),
             backends,
@@ -97,8 +97,8 @@ impl Scene {
         }
     }
 
-    pub(super) fn listeners(&self) -> &[NamedListener] {
-        &self.listeners
+    pub(super) fn tcp_listeners(&self) -> &[NamedListener<SessionStats>] {
+        &self.tcp_listeners
     }
 }
 
@@ -156,7 +156,7 @@ fn collect(source: &Source, scene: &Scene, from: usize, series: &mut Series) -> 
             read(scene, series);
             None
         }
-        Source::Listeners(read) => collect_piece(&scene.listeners, from, |listener| read(listener, series)),
+        Source::Sessions(read) => collect_piece(&scene.tcp_listeners, from, |listener| read(listener, series)),
         Source::Flows(read) => collect_piece(&scene.udp_listeners, from, |listener| read(listener, series)),
         Source::Datagrams(read) => collect_piece(&scene.datagram_backends, from, |backend| read(backend, series)),
         Source::Backends(read) => collect_piece(&scene.backends, from, |backend| read(backend, series)),

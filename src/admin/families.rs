@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::proto::MetricType;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use self::Source::{Backends, Configured, Datagrams, Flows, Listeners, Process};
+use self::Source::{Backends, Configured, Datagrams, Flows, Process, Sessions};
 use super::exposition::{NamedListener, Scene, Series};
 use super::process::Usage;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, ConnectErrorReason, DropReason, FlowCloseReason, RefuseReason};
-use crate::metrics::stats::FlowStats;
+use crate::metrics::stats::{FlowStats, SessionStats};
 use crate::pool::backend::BackendState;
 use crate::pool::health::Status;
 
@@ -31,7 +31,7 @@ pub(super) enum Source {
     /// The process as a whole; here there may be none.
     Process(fn(&Scene, &mut Series)),
     /// Each TCP listener, by name.
-    Listeners(fn(&NamedListener, &mut Series)),
+    Sessions(fn(&NamedListener<SessionStats>, &mut Series)),
     /// Each UDP listener, by name.
     Flows(fn(&NamedListener<FlowStats>, &mut Series)),
     /// Each backend that is counted.
@@ -59,23 +59,23 @@ pub(super) static FAMILIES: &[Family] = &[
     gauge(
         "evenkeel_listener_sessions_active",
         "Sessions now open.",
-        Listeners(|listener, out| {
+        Sessions(|listener, out| {
             out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.active.value()).sum());
         }),
     ),
     counter(
         "evenkeel_listener_sessions_total",
         "Sessions admitted.",
-        Listeners(|listener, out| {
+        Sessions(|listener, out| {
             out.count(&[("listener", listener.name())], listener.stats().map(|stats| stats.sessions.value()).sum());
         }),
     ),
-    counter("evenkeel_listener_refused_total", "Connections closed at once, by reason.", Listeners(refused)),
-    counter("evenkeel_sessions_closed_total", "Sessions over, by reason.", Listeners(closed)),
+    counter("evenkeel_listener_refused_total", "Connections closed at once, by reason.", Sessions(refused)),
+    counter("evenkeel_sessions_closed_total", "Sessions over, by reason.", Sessions(closed)),
     histogram(
         "evenkeel_session_seconds",
         "From accept to close of a session.",
-        Listeners(|listener, out| {
+        Sessions(|listener, out| {
             out.durations(&[("listener", listener.name())], listener.stats().map(|stats| &stats.duration));
         }),
     ),
@@ -234,14 +234,14 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
 ];
 
-fn refused(listener: &NamedListener, out: &mut Series) {
+fn refused(listener: &NamedListener<SessionStats>, out: &mut Series) {
     for reason in RefuseReason::ALL {
         let count = listener.stats().map(|stats| stats.refused.at(reason.index()).value()).sum();
         out.count(&[("listener", listener.name()), ("reason", reason.label())], count);
     }
 }
 
-fn closed(listener: &NamedListener, out: &mut Series) {
+fn closed(listener: &NamedListener<SessionStats>, out: &mut Series) {
     for state in listener.states() {
         for reason in CloseReason::ALL {
             let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason.label())];
@@ -304,7 +304,7 @@ fn health_checks(backend: &BackendState, out: &mut Series) {
 
 fn worker_sessions(scene: &Scene, out: &mut Series) {
     for (index, _) in scene.registry.workers.iter().enumerate() {
-        let states = scene.listeners().iter().flat_map(NamedListener::states);
+        let states = scene.tcp_listeners().iter().flat_map(NamedListener::states);
         let active = states.map(|state| state.stats.at(WorkerId(index)).active.value()).sum();
         out.count(&[("worker", &index.to_string())], active);
     }

@@ -192,7 +192,6 @@ mod tests {
             config: Arc::new(config),
             pools: Default::default(),
             binds: Default::default(),
-            udp_binds: Default::default(),
             udp_addrs: Vec::new(),
         };
         Observed {

@@ -13,7 +13,8 @@ use super::exposition::Exposition;
 use crate::VERSION;
 use crate::control::phase::Phase;
 use crate::pool::health::Status;
-use crate::pool::snapshot::{PoolView, Snapshot};
+use crate::pool::snapshot::Snapshot;
+use crate::pool::view::PoolView;
 
 /// A short page, or the metrics.
 type Body = Either<Full<Bytes>, Exposition>;

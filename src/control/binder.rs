@@ -9,11 +9,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::{BindAddr, Config, Listener, ListenerName, Protocol};
-use crate::pool::snapshot::{BindId, ListenerView, UdpListenerView};
+use crate::pool::snapshot::BindId;
 use crate::sys::{socket, udp};
 
 /// How long a retired address is still known, so that what the kernel had queued on it is served. Longer than the
@@ -44,17 +43,6 @@ pub struct Bound {
 struct Retired {
     since: Instant,
     addr: BindAddr,
-    /// Which listener answered on it.
-    view: View,
-}
-
-/// A listener of either transport.
-#[derive(Debug, Clone)]
-pub enum View {
-    /// Of connections.
-    Tcp(Arc<ListenerView>),
-    /// Of datagrams.
-    Udp(Arc<UdpListenerView>),
 }
 
 /// What a reload changes about addresses; nothing has happened to the old ones yet.
@@ -147,22 +135,14 @@ impl Binder {
         self.retired.len() < before
     }
 
-    /// Makes a change the state of affairs; back come the sockets to accept on and the addresses to retire.
-    ///
-    /// `view_of` tells which listener answered on a removed address, for what is still queued there.
-    pub fn commit(
-        &mut self,
-        change: Change,
-        view_of: impl Fn(BindId) -> Option<View>,
-    ) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
+    /// Puts a change in force; back come the sockets to serve and the addresses to retire.
+    pub fn commit(&mut self, change: Change) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
         let since = Instant::now();
         let mut retire = Vec::new();
         for addr in change.removed {
             let Some(bound) = self.bound.remove(&addr) else { continue };
             unlink(&addr);
-            if let Some(view) = view_of(bound.id) {
-                self.retired.insert(bound.id, Retired { since, addr, view });
-            }
+            self.retired.insert(bound.id, Retired { since, addr });
             retire.push(bound.id);
         }
         let mut listen = Vec::new();
@@ -178,9 +158,9 @@ impl Binder {
         self.bound.get(addr)
     }
 
-    /// Addresses on which the kernel may still have connections for listeners that are gone.
-    pub fn retired(&self) -> impl Iterator<Item = (BindId, &View)> {
-        self.retired.iter().map(|(id, retired)| (*id, &retired.view))
+    /// Addresses on which the kernel may still have something queued for listeners that are gone.
+    pub fn retired(&self) -> impl Iterator<Item = BindId> {
+        self.retired.keys().copied()
     }
 
     /// Removes the files of all unix sockets.

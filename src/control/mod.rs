@@ -280,7 +280,7 @@ impl Control {
     /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
     async fn shut_down(mut self) {
         let limit = self.snapshot.load().config.shutdown_timeout;
-        let (sessions, flows) = (self.registry.admission.admitted(), self.registry.active_flows());
+        let (sessions, flows) = (self.registry.sessions.admitted(), self.registry.active_flows());
         tracing::info!(sessions, flows, timeout = ?limit, "shutting down");
         notify(&[NotifyState::Stopping]);
         self.phase.send_replace(Phase::Draining);
@@ -288,7 +288,7 @@ impl Control {
         self.binder.unlink_all();
 
         if !self.drained_by(Instant::now() + limit).await {
-            let (sessions, flows) = (self.registry.admission.admitted(), self.registry.active_flows());
+            let (sessions, flows) = (self.registry.sessions.admitted(), self.registry.active_flows());
             if sessions > 0 || flows > 0 {
                 tracing::warn!(sessions, flows, "ending the sessions and flows that are left");
             }
@@ -309,7 +309,7 @@ impl Control {
         let mut quiet_until = Instant::now() + crate::listener::RETIREMENT + POLL;
         loop {
             let now = Instant::now();
-            if self.registry.admission.admitted() > 0 || self.registry.active_flows() > 0 {
+            if self.registry.sessions.admitted() > 0 || self.registry.active_flows() > 0 {
                 quiet_until = quiet_until.max(now);
             } else if now >= quiet_until {
                 return true;

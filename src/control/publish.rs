@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Control;
-use super::binder::{Binder, View};
+use super::binder::Binder;
 use super::names::Names;
 use crate::config::{self, BackendAddr, BindAddr, Config, ListenerName, PoolName, Protocol};
 use crate::pool::backend::{BackendKey, Endpoint};
 use crate::pool::health::Status;
+use crate::pool::listener::{ListenerView, View};
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::{BackendView, ListenerView, PoolView, Snapshot, UdpListenerView};
+use crate::pool::snapshot::Snapshot;
+use crate::pool::view::{BackendView, PoolView};
 
 impl Control {
     /// Publishes the same configuration with the status that backends have now.
@@ -29,39 +31,38 @@ impl Control {
 
     /// Publishes a snapshot of `pools` and of the listeners of `config`.
     pub(super) fn publish(&mut self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
-        let new = Arc::new(assemble(generation, config, pools, &self.binder, &self.registry));
-        let old = self.snapshot.swap(Arc::clone(&new));
+        let previous = self.snapshot.load_full();
+        let new = Arc::new(assemble(generation, config, pools, &self.binder, &self.registry, &previous));
+        drop(self.snapshot.swap(Arc::clone(&new)));
         // First room, then more: reloads may follow each other sooner than anybody keeps house.
         self.retired.free_unused();
-        self.retired.keep(&old, &new);
+        self.retired.keep(&previous, &new);
     }
 }
 
+/// A snapshot of everything that is bound. On an address that is being given up answers who answered in the `previous`
+/// one, for what is still queued there.
 fn assemble(
     generation: u64,
     config: Arc<Config>,
     pools: BTreeMap<PoolName, Arc<PoolView>>,
     binder: &Binder,
     registry: &Registry,
+    previous: &Snapshot,
 ) -> Snapshot {
-    let (mut binds, mut udp_binds, mut udp_addrs) = (HashMap::new(), HashMap::new(), Vec::new());
-    let mut answers = |id, view| match view {
-        View::Tcp(view) => drop(binds.insert(id, view)),
-        View::Udp(view) => drop(udp_binds.insert(id, view)),
-    };
-    for (id, view) in binder.retired() {
-        answers(id, view.clone());
-    }
+    let retired = binder.retired().filter_map(|id| Some((id, previous.binds.get(&id)?.clone())));
+    let mut binds: HashMap<_, _> = retired.collect();
+    let mut udp_addrs = Vec::new();
     for (name, listener) in &config.listeners {
         let view = view_listener(name, listener, &pools, registry);
         for bound in listener.bind.iter().filter_map(|addr| binder.bound(addr)) {
-            answers(bound.id, view.clone());
+            binds.insert(bound.id, view.clone());
             if let BindAddr::Udp(addr) = bound.addr {
                 udp_addrs.push(addr);
             }
         }
     }
-    Snapshot { generation, config, pools, binds, udp_binds, udp_addrs }
+    Snapshot { generation, config, pools, binds, udp_addrs }
 }
 
 fn view_listener(
@@ -70,21 +71,15 @@ fn view_listener(
     pools: &BTreeMap<PoolName, Arc<PoolView>>,
     registry: &Registry,
 ) -> View {
-    let (pool, access_log) = (Arc::clone(&pools[&listener.pool]), listener.access_log);
+    let (pool, access_log, binds) = (Arc::clone(&pools[&listener.pool]), listener.access_log, listener.bind.len());
     match &listener.protocol {
         Protocol::Tcp(tcp) => {
-            let state = registry.listener(name, &listener.pool);
-            View::Tcp(Arc::new(ListenerView { config: tcp.clone(), access_log, state, pool }))
+            let state = registry.tcp_listener(name, &listener.pool);
+            View::Tcp(Arc::new(ListenerView { config: tcp.clone(), access_log, binds, state, pool }))
         }
         Protocol::Udp(udp) => {
             let state = registry.udp_listener(name, &listener.pool);
-            View::Udp(Arc::new(UdpListenerView {
-                config: udp.clone(),
-                binds: listener.bind.len(),
-                access_log,
-                state,
-                pool,
-            }))
+            View::Udp(Arc::new(ListenerView { config: udp.clone(), access_log, binds, state, pool }))
         }
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use super::binder::{BindError, View};
+use super::binder::BindError;
 use super::file::FileError;
 use super::names::Unresolved;
 use super::{Control, Source, Start, file, notify, publish};
+use crate::config::Config;
 use crate::config::diff::Diff;
-use crate::config::{BindAddr, Config};
 use crate::pool::registry::ReloadResult;
 use crate::sys::machine;
 use crate::worker::Command;
@@ -80,10 +80,7 @@ impl Control {
         let old = self.snapshot.load_full();
         let diff = Diff::new(&old.config, &config);
         let pools = publish::build_pools(&config, &names, &self.registry, &old.pools);
-        let (listen, retire) = self.binder.commit(change, |id| {
-            let tcp = old.binds.get(&id).map(|view| View::Tcp(Arc::clone(view)));
-            tcp.or_else(|| old.udp_binds.get(&id).map(|view| View::Udp(Arc::clone(view))))
-        });
+        let (serve, retire) = self.binder.commit(change);
         self.names = names;
         self.stale.clear();
         self.publish(old.generation + 1, Arc::new(config), pools);
@@ -93,14 +90,9 @@ impl Control {
             self.settle().await;
         }
 
-        for (bound, sockets) in listen {
+        for (bound, sockets) in serve {
             for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker
-                    .tell(match bound.addr {
-                        BindAddr::Udp(_) => Command::Receive(bound.id, socket),
-                        BindAddr::Tcp(_) | BindAddr::Unix(_) => Command::Listen(bound.id, socket),
-                    })
-                    .await;
+                worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket)).await;
             }
         }
         for bind in retire {

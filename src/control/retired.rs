@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::pool::snapshot::{PoolView, Snapshot};
+use crate::pool::snapshot::Snapshot;
+use crate::pool::view::PoolView;
 
 /// Views and configurations that may still be in use. There are no more of them than sessions hold anyway.
 #[derive(Debug, Default)]

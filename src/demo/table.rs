@@ -8,7 +8,7 @@ use crate::demo::{datagram, traffic};
 use crate::metrics::reason::ConnectErrorReason;
 use crate::metrics::stats::BackendStats;
 use crate::pool::health::Status;
-use crate::pool::snapshot::{BackendView, PoolView};
+use crate::pool::view::{BackendView, PoolView};
 
 /// One backend's counters at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

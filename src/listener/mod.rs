@@ -18,8 +18,9 @@ use tokio::time::{sleep, timeout};
 use crate::local::Local;
 use crate::local::admitted::Admitted;
 use crate::metrics::reason::RefuseReason;
-use crate::pool::listener::Permit;
-use crate::pool::snapshot::{BindId, ListenerView};
+use crate::pool::admission::{Full, Limits, Permits};
+use crate::pool::listener::TcpView;
+use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
 use crate::sys::readiness;
 use crate::sys::socket::{self, ClientAddr};
@@ -112,10 +113,11 @@ impl Acceptor {
     fn admit(&self, fd: OwnedFd, client: ClientAddr, spawn: &impl Fn(Admitted)) {
         self.local.activity.note();
         let accepted_at = Instant::now();
-        let Some((view, permits)) = self.local.with_snapshot(|snapshot| {
-            let view = snapshot.binds.get(&self.bind)?;
+        let admit = |snapshot: &Snapshot| {
+            let view = snapshot.tcp(self.bind)?;
             Some((Arc::clone(view), self.permits(view, snapshot.config.max_connections.get())))
-        }) else {
+        };
+        let Some((view, permits)) = self.local.with_snapshot(admit) else {
             // The listener is gone from the configuration and this was queued after its last snapshot.
             socket::reset_on_close(&fd);
             return;
@@ -132,14 +134,19 @@ impl Acceptor {
         }
     }
 
-    fn permits(&self, view: &ListenerView, process_limit: u32) -> Result<[Permit; 2], RefuseReason> {
-        let listener = view.state.admission.admit(view.config.max_connections.get());
-        let listener = listener.ok_or(RefuseReason::ListenerFull)?;
-        let process = self.local.registry.admission.admit(process_limit).ok_or(RefuseReason::ProcessFull)?;
-        Ok([listener, process])
+    fn permits(&self, view: &TcpView, process_limit: u32) -> Result<Permits, RefuseReason> {
+        let limits = Limits {
+            listener: view.config.max_connections.get(),
+            process: Some((&self.local.registry.sessions, process_limit)),
+            source: None,
+        };
+        view.state.admission.admit(limits).map_err(|full| match full {
+            Full::Listener | Full::Source => RefuseReason::ListenerFull,
+            Full::Process => RefuseReason::ProcessFull,
+        })
     }
 
-    fn refuse(&self, fd: &OwnedFd, view: &ListenerView, reason: RefuseReason) {
+    fn refuse(&self, fd: &OwnedFd, view: &TcpView, reason: RefuseReason) {
         socket::reset_on_close(fd);
         view.state.stats.at(self.local.id).refused.at(reason.index()).add(1);
         if let Some(suppressed) = self.local.registry.refusals.allow(Tick::now()) {

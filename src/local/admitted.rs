@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::placement::Seat;
-use crate::pool::listener::Permit;
-use crate::pool::snapshot::ListenerView;
+use crate::pool::admission::Permits;
+use crate::pool::listener::TcpView;
 use crate::sys::socket::ClientAddr;
 
 /// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
@@ -17,9 +17,9 @@ pub struct Admitted {
     /// Who connected.
     pub client: ClientAddr,
     /// The listener as it was when the connection was accepted.
-    pub view: Arc<ListenerView>,
-    /// The places taken in the limits of the listener and of the process.
-    pub permits: [Permit; 2],
+    pub view: Arc<TcpView>,
+    /// The places taken in the limits.
+    pub permits: Permits,
     /// The place on a worker.
     pub seat: Seat,
     /// When it was accepted.

@@ -20,7 +20,7 @@ pub struct FlowStats {
 
 /// About one TCP listener.
 #[derive(Debug)]
-pub struct ListenerStats {
+pub struct SessionStats {
     /// Sessions now open.
     pub active: Cell,
     /// Sessions admitted.
@@ -73,7 +73,7 @@ pub struct WorkerStats {
     pub handed_over: Cell,
 }
 
-impl Default for ListenerStats {
+impl Default for SessionStats {
     fn default() -> Self {
         Self {
             active: Cell::default(),

@@ -4,6 +4,7 @@
 //! The control plane writes, workers read. Whatever must survive a reload is in [`backend`] and [`listener`] behind an
 //! `Arc`; a [`snapshot`] only points to it.
 
+pub mod admission;
 pub mod backend;
 pub mod health;
 pub mod key;
@@ -11,4 +12,4 @@ pub mod listener;
 pub mod passive;
 pub mod registry;
 pub mod snapshot;
-pub mod sources;
+pub mod view;

@@ -10,10 +10,11 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
-use crate::metrics::stats::{FlowStats, WorkerStats};
+use crate::metrics::stats::{FlowStats, SessionStats, WorkerStats};
+use crate::pool::admission::Limiter;
 use crate::pool::backend::{BackendKey, BackendState};
 use crate::pool::health::Status;
-use crate::pool::listener::{Admission, ListenerState};
+use crate::pool::listener::ListenerState;
 use crate::sys::log_limit::LogLimit;
 
 /// The states of all listeners and backends, those included that a reload removed and that still have sessions.
@@ -22,7 +23,7 @@ pub struct Registry {
     /// Counters of the workers; its length is the number of workers.
     pub workers: PerWorker<WorkerStats>,
     /// Sessions of the whole process.
-    pub admission: Arc<Admission>,
+    pub sessions: Arc<Limiter>,
     /// For complaints about clients over a limit.
     pub refusals: LogLimit,
     /// For complaints about lack of descriptors or memory.
@@ -40,8 +41,33 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct States {
     backends: BTreeMap<BackendKey, Arc<BackendState>>,
-    listeners: BTreeMap<(ListenerName, PoolName), Arc<ListenerState>>,
-    udp_listeners: BTreeMap<(ListenerName, PoolName), Arc<ListenerState<FlowStats>>>,
+    tcp_listeners: Listeners<SessionStats>,
+    udp_listeners: Listeners<FlowStats>,
+}
+
+/// The listeners of one transport.
+#[derive(Debug)]
+struct Listeners<S>(BTreeMap<(ListenerName, PoolName), Arc<ListenerState<S>>>);
+
+impl<S> Default for Listeners<S> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<S: Default> Listeners<S> {
+    fn get_or_make(&mut self, name: &ListenerName, pool: &PoolName, workers: usize) -> Arc<ListenerState<S>> {
+        let make = || Arc::new(ListenerState::new(name.clone(), pool.clone(), workers));
+        Arc::clone(self.0.entry((name.clone(), pool.clone())).or_insert_with(make))
+    }
+
+    fn all(&self) -> Vec<Arc<ListenerState<S>>> {
+        self.0.values().cloned().collect()
+    }
+
+    fn forget_unused(&mut self) {
+        self.0.retain(|_, state| Arc::strong_count(state) > 1);
+    }
 }
 
 impl Registry {
@@ -49,7 +75,7 @@ impl Registry {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: PerWorker::new(workers),
-            admission: Arc::default(),
+            sessions: Arc::default(),
             refusals: LogLimit::default(),
             exhaustion: LogLimit::default(),
             log_queue: OnceLock::new(),
@@ -71,23 +97,13 @@ impl Registry {
     }
 
     /// The state of this TCP listener, made when it is new.
-    pub fn listener(&self, name: &ListenerName, pool: &PoolName) -> Arc<ListenerState> {
-        let mut states = self.states();
-        let state = states
-            .listeners
-            .entry((name.clone(), pool.clone()))
-            .or_insert_with(|| Arc::new(ListenerState::new(name.clone(), pool.clone(), self.worker_count)));
-        Arc::clone(state)
+    pub fn tcp_listener(&self, name: &ListenerName, pool: &PoolName) -> Arc<ListenerState<SessionStats>> {
+        self.states().tcp_listeners.get_or_make(name, pool, self.worker_count)
     }
 
     /// The state of this UDP listener, made when it is new.
     pub fn udp_listener(&self, name: &ListenerName, pool: &PoolName) -> Arc<ListenerState<FlowStats>> {
-        let mut states = self.states();
-        let state = states
-            .udp_listeners
-            .entry((name.clone(), pool.clone()))
-            .or_insert_with(|| Arc::new(ListenerState::new(name.clone(), pool.clone(), self.worker_count)));
-        Arc::clone(state)
+        self.states().udp_listeners.get_or_make(name, pool, self.worker_count)
     }
 
     /// All backends, sorted by pool and identity.
@@ -96,26 +112,26 @@ impl Registry {
     }
 
     /// All TCP listeners, sorted by name and pool.
-    pub fn listeners(&self) -> Vec<Arc<ListenerState>> {
-        self.states().listeners.values().cloned().collect()
+    pub fn tcp_listeners(&self) -> Vec<Arc<ListenerState<SessionStats>>> {
+        self.states().tcp_listeners.all()
     }
 
     /// All UDP listeners, sorted by name and pool.
     pub fn udp_listeners(&self) -> Vec<Arc<ListenerState<FlowStats>>> {
-        self.states().udp_listeners.values().cloned().collect()
+        self.states().udp_listeners.all()
     }
 
     /// Flows of all listeners that are not over.
     pub fn active_flows(&self) -> u64 {
-        self.states().udp_listeners.values().map(|state| state.stats.sum(|stats| stats.active.value())).sum()
+        self.udp_listeners().iter().map(|state| state.stats.sum(|stats| stats.active.value())).sum()
     }
 
     /// Forgets what nobody but the registry holds any more: no snapshot and no session.
     pub fn forget_unused(&self) {
         let mut states = self.states();
         states.backends.retain(|_, state| Arc::strong_count(state) > 1);
-        states.listeners.retain(|_, state| Arc::strong_count(state) > 1);
-        states.udp_listeners.retain(|_, state| Arc::strong_count(state) > 1);
+        states.tcp_listeners.forget_unused();
+        states.udp_listeners.forget_unused();
     }
 
     /// Counts one reload.

@@ -19,7 +19,7 @@ use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
 use crate::pool::health::Status;
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::{BackendView, PoolView};
+use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
 use crate::sys::socket;
 

@@ -37,7 +37,7 @@ pub use socket::Socket;
 use crate::local::Local;
 use crate::local::admitted::Admitted;
 use crate::metrics::reason::{CloseReason, RefuseReason};
-use crate::pool::snapshot::ListenerView;
+use crate::pool::listener::TcpView;
 
 /// Serves one session to its end.
 ///
@@ -66,7 +66,7 @@ pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
 #[expect(clippy::manual_async_fn, reason = "see `serve`")]
 fn converse<'a>(
     local: &'a Local,
-    view: &'a ListenerView,
+    view: &'a TcpView,
     client: &'a Socket,
     outcome: &'a mut Outcome,
 ) -> impl Future<Output = CloseReason> + 'a {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::config::AccessLog;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, Side};
+use crate::metrics::stats::SessionStats;
 use crate::pool::backend::{BackendState, Names};
-use crate::pool::listener::ListenerState;
+use crate::pool::listener::{ListenerState, TcpView};
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::ListenerView;
 use crate::sys::clock::Tick;
 use crate::sys::socket::ClientAddr;
 
@@ -19,7 +19,7 @@ use crate::sys::socket::ClientAddr;
 pub struct Outcome {
     worker: WorkerId,
     registry: Arc<Registry>,
-    listener: Arc<ListenerState>,
+    listener: Arc<ListenerState<SessionStats>>,
     access_log: AccessLog,
     /// Who connected.
     pub(super) client: ClientAddr,
@@ -51,7 +51,7 @@ impl Outcome {
     pub(super) fn open(
         worker: WorkerId,
         registry: &Arc<Registry>,
-        view: &ListenerView,
+        view: &TcpView,
         client: ClientAddr,
         accepted_at: Instant,
     ) -> Self {

@@ -16,14 +16,14 @@ use crate::local::Local;
 use crate::local::sessions::Entry;
 use crate::metrics::reason::{CloseReason, Side};
 use crate::metrics::stats::BackendStats;
-use crate::pool::snapshot::ListenerView;
+use crate::pool::listener::TcpView;
 use crate::sys::tcp_info::Answer;
 
 /// A session whose two sides are connected.
 pub(super) struct Relay<'a> {
     pub(super) local: &'a Local,
     pub(super) entry: &'a Entry<'a>,
-    pub(super) listener: &'a ListenerView,
+    pub(super) listener: &'a TcpView,
     pub(super) client: &'a Socket,
     pub(super) backend: &'a Socket,
     pub(super) stats: &'a BackendStats,

@@ -6,13 +6,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::flow::{FlowId, FlowKey, Onward, Standing};
-use super::held::{Held, Places, Recording};
+use super::held::{Held, Recording};
 use super::link::{Choice, Link, is_ours, pick};
 use super::{Forwarder, Order, Turn};
 use crate::config::{Assignment, Quota};
 use crate::metrics::reason::{ConnectErrorReason, DropReason, FlowCloseReason};
+use crate::pool::admission::{Full, Limits, Permits};
 use crate::pool::health::Status;
-use crate::pool::snapshot::BackendView;
+use crate::pool::view::BackendView;
 
 /// Why there is no socket towards a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +34,10 @@ impl Forwarder {
     /// The one flow of a client, wherever it goes on to.
     pub(super) fn flow_of(&mut self, key: FlowKey, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
         let Some(flow) = self.flows.find(&key) else {
-            let places = self.places(key.client, turn)?;
+            let permits = self.permits(key.client, turn)?;
             self.tried.clear();
             let link = self.link(key.client, Choice::Any, turn)?;
-            return self.begin(key, link, places, turn);
+            return self.begin(key, link, permits, turn);
         };
         let Some(held) = self.flows.held_mut(flow) else { return Ok(flow) };
         let standing = standing(&mut held.link, turn);
@@ -63,9 +64,9 @@ impl Forwarder {
     /// The flow of a client with this backend.
     fn lane_to(&mut self, key: FlowKey, backend: &BackendView, turn: &Turn<'_>) -> Result<FlowId, NoLink> {
         let Some(flow) = self.flows.find(&key) else {
-            let places = self.places(key.client, turn)?;
+            let permits = self.permits(key.client, turn)?;
             let link = self.connect(backend, turn)?;
-            return Ok(self.begin(key, link, places, turn)?);
+            return Ok(self.begin(key, link, permits, turn)?);
         };
         let is_current = |held: &mut Held| held.link.is_current(&turn.view.pool, turn.snapshot.generation);
         if self.flows.held_mut(flow).is_some_and(is_current) {
@@ -95,38 +96,44 @@ impl Forwarder {
         }
     }
 
-    /// Places for one more flow, if this client may begin one at all. If need be, flows that never had an answer make room,
+    /// Permits for one more flow, if this client may begin one at all. If need be, flows that never had an answer make room,
     /// those first that are silent the longest.
     ///
     /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
     /// has more than an even share keeps a place free for each, of an eighth at most: near the bound it gives up two flows
     /// for one.
-    fn places(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Places, DropReason> {
+    fn permits(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Permits, DropReason> {
         if self.order == Order::Drain {
             return Err(DropReason::Draining);
         }
         if self.own_addrs.contain(client, &turn.snapshot.udp_addrs, turn.now) {
             return Err(DropReason::OwnAddress);
         }
-        let state = &turn.view.state;
-        let source = match turn.view.config.max_flows_per_source {
-            Some(limit) => Some(state.sources.admit(client.ip(), limit.get()).ok_or(DropReason::SourceLimit)?),
-            None => None,
-        };
         let limit = turn.view.config.max_flows.get();
+        let source = turn.view.config.max_flows_per_source.map(|limit| (client.ip(), limit.get()));
+        let limits = Limits { listener: limit, process: None, source };
+        let admission = &turn.view.state.admission;
+        let mut evicted = 0;
+        let permits = admission.admit(limits).or_else(|full| match full {
+            Full::Listener if self.evict(turn) => {
+                evicted += 1;
+                admission.admit(limits)
+            }
+            full => Err(full),
+        });
+        let permits = permits.map_err(|full| match full {
+            Full::Source => DropReason::SourceLimit,
+            Full::Listener | Full::Process => DropReason::TableFull,
+        })?;
         let sharers = turn.view.binds.saturating_mul(self.local.inboxes.len());
         let spare = sharers.min(limit as usize / 8);
         let is_large = self.flows.len() > limit as usize / sharers;
-        if is_large && state.admission.admitted() as usize + spare > limit as usize {
-            self.evict(turn);
-            self.evict(turn);
+        if is_large && admission.admitted() as usize + spare > limit as usize + 1 {
+            for _ in evicted..2 {
+                self.evict(turn);
+            }
         }
-        if let Some(listener) = state.admission.admit(limit) {
-            return Ok(Places { listener, source });
-        }
-        self.evict(turn);
-        let listener = state.admission.admit(limit).ok_or(DropReason::TableFull)?;
-        Ok(Places { listener, source })
+        Ok(permits)
     }
 
     /// Ends the flow that never had an answer and is silent the longest; whether there was one, and time for it.
@@ -184,11 +191,11 @@ impl Forwarder {
         }
     }
 
-    fn begin(&mut self, key: FlowKey, link: Link, places: Places, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
+    fn begin(&mut self, key: FlowKey, link: Link, permits: Permits, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
         let is_one_shot = turn.view.config.requests == Quota::Exactly(NonZeroU32::MIN);
         let is_sampled = is_one_shot || turn.view.config.assignment == Assignment::PerPacket;
         let recording = if is_sampled { Recording::Sampled } else { Recording::Each };
-        let held = Held::open(&turn.view.state, places, link, recording, self.local.id);
+        let held = Held::open(&turn.view.state, permits, link, recording, self.local.id);
         let flow = self.flows.begin(key, held, turn.now.millis());
         self.watch_link(flow, turn)?;
         Ok(flow)

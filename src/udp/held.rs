@@ -1,4 +1,4 @@
-//! What a flow holds: a socket towards its backend, its places in every limit, and its books.
+//! What a flow holds: a socket towards its backend, its permits, and its books.
 
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use crate::config::AccessLog;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::FlowCloseReason;
 use crate::metrics::stats::FlowStats;
+use crate::pool::admission::Permits;
 use crate::pool::backend::{BackendState, Names};
-use crate::pool::listener::{ListenerState, Permit};
-use crate::pool::sources::SourcePermit;
+use crate::pool::listener::ListenerState;
 use crate::sys::clock::Tick;
 
 /// Of flows that are one question and its answer, every so many is recorded: a busy name server has 100,000 a second.
@@ -32,15 +32,7 @@ pub(super) struct Held {
     worker: WorkerId,
     /// Where it was counted when it began.
     listener: Arc<ListenerState<FlowStats>>,
-    _places: Places,
-}
-
-/// The places of a flow in the limits of its listener.
-#[derive(Debug)]
-#[expect(dead_code, reason = "held until the flow ends, and given back by being dropped")]
-pub(super) struct Places {
-    pub(super) listener: Permit,
-    pub(super) source: Option<SourcePermit>,
+    _permits: Permits,
 }
 
 /// Which flows of a listener leave a record.
@@ -56,7 +48,7 @@ impl Held {
     /// Opens the books of a flow.
     pub(super) fn open(
         listener: &Arc<ListenerState<FlowStats>>,
-        places: Places,
+        permits: Permits,
         link: Link,
         recording: Recording,
         worker: WorkerId,
@@ -72,7 +64,7 @@ impl Held {
             recording,
             worker,
             listener: Arc::clone(listener),
-            _places: places,
+            _permits: permits,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::balance::{Lease, Request};
 use crate::metrics::WorkerId;
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
-use crate::pool::snapshot::{BackendView, PoolView};
+use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
 use crate::sys::socket::{ClientAddr, is_out_of_descriptors};
 use crate::sys::udp;

@@ -67,8 +67,8 @@ use crate::config::{self, AccessLog, Assignment, Quota};
 use crate::local::Local;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::metrics::stats::FlowStats;
-use crate::pool::listener::ListenerState;
-use crate::pool::snapshot::{BindId, Snapshot, UdpListenerView};
+use crate::pool::listener::{ListenerState, UdpView};
+use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
 use crate::sys::interest::Watch;
 use crate::sys::{readiness, udp};
@@ -155,7 +155,7 @@ struct Terms {
 #[derive(Debug)]
 struct Turn<'a> {
     snapshot: &'a Snapshot,
-    view: &'a UdpListenerView,
+    view: &'a UdpView,
     now: Tick,
 }
 
@@ -368,8 +368,8 @@ impl Forwarder {
     }
 
     /// What the snapshot says about this address; `None` when it is no longer known.
-    fn view<'a>(&mut self, snapshot: &'a Snapshot) -> Option<&'a UdpListenerView> {
-        let view = snapshot.udp_binds.get(&self.bind)?;
+    fn view<'a>(&mut self, snapshot: &'a Snapshot) -> Option<&'a UdpView> {
+        let view = snapshot.udp(self.bind)?;
         if self.terms.as_ref().is_none_or(|terms| terms.generation != snapshot.generation) {
             self.prepare_socket(&view.config);
             self.terms = Some(Terms {

@@ -24,6 +24,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
+use crate::config::Transport;
 use crate::listener::Acceptor;
 use crate::local::Local;
 use crate::local::admitted::Admitted;
@@ -46,10 +47,8 @@ const COMMAND_QUEUE: usize = 64;
 /// What the control plane tells a worker.
 #[derive(Debug)]
 pub enum Command {
-    /// Accept on this socket.
-    Listen(BindId, OwnedFd),
-    /// Receive on this socket.
-    Receive(BindId, OwnedFd),
+    /// Serve what comes to this bound socket.
+    Serve(BindId, Transport, OwnedFd),
     /// Serve what is queued on this socket, then close it.
     Retire(BindId),
     /// Retire every socket.
@@ -127,8 +126,8 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
         tokio::select! {
             Some(admitted) = inbox.recv() => serve(&local, admitted),
             order = orders.recv() => match order {
-                Some(Command::Listen(bind, socket)) => acceptors.listen(bind, socket),
-                Some(Command::Receive(bind, socket)) => forwarders.receive(bind, socket),
+                Some(Command::Serve(bind, Transport::Tcp, socket)) => acceptors.listen(bind, socket),
+                Some(Command::Serve(bind, Transport::Udp, socket)) => forwarders.receive(bind, socket),
                 Some(Command::Retire(bind)) => {
                     acceptors.retire(bind);
                     forwarders.retire(bind);

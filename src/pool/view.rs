@@ -1,0 +1,120 @@
+//! A pool and its backends as workers see them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::balance::{Member, Picker, Request};
+use crate::config::{self, BackendName, Policy, PoolName, Role};
+use crate::pool::backend::{BackendState, Endpoint};
+use crate::pool::health::Status;
+use crate::pool::key;
+use crate::sys::socket::ClientAddr;
+
+/// A pool as a worker sees it.
+#[derive(Debug)]
+pub struct PoolView {
+    /// Its name.
+    pub name: PoolName,
+    /// Policy, timeouts, attempts.
+    pub config: Arc<config::Pool>,
+    /// In the order of the configuration; a pick is an index into it.
+    pub backends: Vec<BackendView>,
+    /// Places in `backends`.
+    by_name: HashMap<BackendName, u16>,
+    picker: Picker,
+}
+
+/// A backend as a worker sees it.
+#[derive(Debug, Clone)]
+pub struct BackendView {
+    /// Identity, load, health, counters.
+    pub state: Arc<BackendState>,
+    /// Where to connect.
+    pub endpoint: Endpoint,
+    /// Relative share.
+    pub weight: u16,
+    /// Primary or backup.
+    pub role: Role,
+}
+
+impl PoolView {
+    /// Builds the view and its picker from what the backends' status says now.
+    ///
+    /// `previous` is the view it replaces, for what can be reused.
+    pub fn build(
+        name: PoolName,
+        config: Arc<config::Pool>,
+        backends: Vec<BackendView>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let usable = usable(&backends);
+        let members = backends
+            .iter()
+            .map(|backend| Member {
+                key: backend.state.hash_key(),
+                weight: if usable.is_candidate(backend) { backend.weight } else { 0 },
+                available: usable.is_available(backend),
+                load: Arc::clone(&backend.state.load),
+            })
+            .collect();
+        let picker = Picker::build(config.policy, members, previous.map(|view| &view.picker));
+        let names = backends.iter().map(|backend| backend.state.key.backend.clone());
+        let by_name = names.zip(0..=u16::MAX).collect();
+        Self { name, config, backends, by_name, picker }
+    }
+
+    /// The backend of this name, if the pool has it at this endpoint.
+    pub fn find(&self, backend: &BackendName, endpoint: &Endpoint) -> Option<&BackendView> {
+        let view = self.by_name.get(backend).and_then(|index| self.backends.get(usize::from(*index)))?;
+        (view.endpoint == *endpoint).then_some(view)
+    }
+
+    /// What the policy knows a client by; 0 for those that do not hash.
+    pub fn key_of(&self, client: ClientAddr) -> u64 {
+        match self.config.policy {
+            Policy::Maglev(hashing) => key::of_client(client, hashing.key),
+            _ => 0,
+        }
+    }
+
+    /// A backend for a new session, not among those `tried`; `None` when there is none.
+    pub fn pick(&self, request: Request<'_>) -> Option<(u16, &BackendView)> {
+        let index = self.picker.pick(request)?;
+        Some((index, &self.backends[usize::from(index)]))
+    }
+}
+
+/// The tier of backends that is in use: a lower one only while every higher one is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tier {
+    role: Role,
+    status: Status,
+}
+
+/// In order of preference. A backend that is known to be up, even a backup, comes before one that nothing is known of.
+const TIERS: [Tier; 4] = [
+    Tier { role: Role::Primary, status: Status::Up },
+    Tier { role: Role::Backup, status: Status::Up },
+    Tier { role: Role::Primary, status: Status::Checking },
+    Tier { role: Role::Backup, status: Status::Checking },
+];
+
+/// The first tier with a backend in it; the first of all when none has one, which leaves nothing available.
+fn usable(backends: &[BackendView]) -> Tier {
+    TIERS.into_iter().find(|tier| backends.iter().any(|backend| tier.is_available(backend))).unwrap_or(TIERS[0])
+}
+
+impl Tier {
+    /// Whether the backend has a place in the picker, be it available or not.
+    fn is_candidate(self, backend: &BackendView) -> bool {
+        backend.role == self.role
+    }
+
+    /// Whether the backend may be picked.
+    fn is_available(self, backend: &BackendView) -> bool {
+        backend.weight > 0 && backend.role == self.role && backend.state.status() == self.status
+    }
+}
+
+#[cfg(test)]
+mod tests;
