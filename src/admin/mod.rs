@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use crate::control::phase::Phase;
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
-use crate::sys::socket;
+use crate::sys::errno;
 
 /// What the pages are made from. All of it is shared and none of it is ever written here.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 }
                 return stream;
             }
-            Err(error) if socket::is_of_the_peer(&error) => {}
+            Err(error) if errno::is_of_one_connection(&error) => {}
             Err(error) => {
                 if !paused {
                     warn!(%error, "admin cannot accept; retrying");

@@ -22,6 +22,7 @@ use crate::pool::admission::{Full, Limits, Permits};
 use crate::pool::listener::TcpView;
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
+use crate::sys::errno;
 use crate::sys::readiness;
 use crate::sys::socket::{self, ClientAddr};
 
@@ -97,7 +98,7 @@ impl Acceptor {
             match socket::accept(self.socket.as_fd()) {
                 Ok((fd, client)) => self.admit(fd, client, spawn),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Batch::Drained,
-                Err(error) if socket::is_of_the_peer(&error) => {}
+                Err(error) if errno::is_of_one_connection(&error) => {}
                 Err(error) => {
                     if let Some(suppressed) = self.local.registry.exhaustion.allow(Tick::now()) {
                         tracing::warn!(%error, suppressed, "accepting rests, out of resources");

@@ -28,36 +28,70 @@ const SWEEP_SPACING: Duration = Duration::from_millis(50);
 /// All sessions of one worker.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    tickets: RefCell<Slab<Rc<Ticket>>>,
+    sessions: RefCell<Slab<Rc<Session>>>,
     /// When the next sweep is due; `None` while nothing could be overdue.
     next_sweep: Cell<Option<Tick>>,
     sooner: Notify,
 }
 
-/// What a session and the worker know of each other.
+/// What a session and the sweep know of each other.
 #[derive(Debug)]
-pub struct Ticket {
-    key: Cell<usize>,
-    progress: Cell<Tick>,
-    limit: Cell<Duration>,
-    overdue: Cell<Overdue>,
-    has_expired: Cell<bool>,
-    order: Cell<Option<CloseReason>>,
-    /// When the session is checked next; `None` after a check until something moves.
-    checkup_at: Cell<Option<Tick>>,
-    is_due_for_checkup: Cell<bool>,
+struct Session {
+    phase: Cell<Phase>,
+    /// Wakes the session's task.
     waker: RefCell<Option<Waker>>,
-    /// The backend and the number of cuts it had when the session was connected to it.
-    backend: RefCell<Option<(Arc<BackendState>, u32)>>,
+    backend: RefCell<Option<Connected>>,
 }
 
-/// What happens to a session that is silent for longer than its limit.
+/// How far a session has come, as far as time and orders are concerned.
+///
+/// ```text
+///              limit passed
+///   Waiting ----------------> Expired        an attempt is given up, the session goes on
+///    ^  |  ^                     |
+///    |  |  +---------------------+           the next attempt
+///    |  | connected
+///    |  v            silent for its limit
+///   Relaying ------------------------------> Ending        also from every other phase, by an order
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Overdue {
-    /// It ends.
-    End(CloseReason),
-    /// What it is waiting for is given up.
-    Expire,
+enum Phase {
+    /// Something is awaited until then, or without a limit.
+    Waiting(Option<Tick>),
+    /// What was awaited did not come in time.
+    Expired,
+    /// Bytes move, or may.
+    Relaying(Silence, Checkup),
+    /// The session is to end for this reason.
+    Ending(CloseReason),
+}
+
+/// How long nothing may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Silence {
+    /// When something last moved.
+    since: Tick,
+    limit: Duration,
+    /// Why a session ends that was silent for so long.
+    reason: CloseReason,
+}
+
+/// When a session is checked next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checkup {
+    /// When something has moved.
+    Unplanned,
+    /// Then.
+    At(Tick),
+    /// Now, by its own task.
+    Due,
+}
+
+/// The backend of a session, and the number of cuts that it had before it was connected to.
+#[derive(Debug)]
+struct Connected {
+    backend: Arc<BackendState>,
+    cuts: u32,
 }
 
 /// Why waiting for something within a limit was in vain.
@@ -69,45 +103,34 @@ pub enum InVain {
     Ordered(CloseReason),
 }
 
-/// A session's entry in the table; dropping it removes the entry.
+/// A session's end of the table; dropping it takes the session out.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct SessionTimer<'a> {
     sessions: &'a Sessions,
-    ticket: Rc<Ticket>,
+    key: usize,
+    session: Rc<Session>,
 }
 
 impl Sessions {
     /// Enters a session, without a limit yet.
-    pub fn enter(&self) -> Entry<'_> {
-        let ticket = Rc::new(Ticket {
-            key: Cell::new(0),
-            progress: Cell::new(Tick::now()),
-            limit: Cell::new(Duration::MAX),
-            overdue: Cell::new(Overdue::Expire),
-            has_expired: Cell::new(false),
-            order: Cell::new(None),
-            checkup_at: Cell::new(None),
-            is_due_for_checkup: Cell::new(false),
+    pub fn enter(&self) -> SessionTimer<'_> {
+        let session = Rc::new(Session {
+            phase: Cell::new(Phase::Waiting(None)),
             waker: RefCell::new(None),
             backend: RefCell::new(None),
         });
-        ticket.key.set(self.tickets.borrow_mut().insert(Rc::clone(&ticket)));
-        Entry { sessions: self, ticket }
+        let key = self.sessions.borrow_mut().insert(Rc::clone(&session));
+        SessionTimer { sessions: self, key, session }
     }
 
     /// Tells every session to end.
     pub fn end_all(&self, reason: CloseReason) {
-        self.tickets.borrow().iter().for_each(|(_, ticket)| ticket.end(reason));
+        self.sessions.borrow().iter().for_each(|(_, session)| session.end(reason));
     }
 
     /// Tells the sessions of backends that were cut to end.
     pub fn end_cut(&self) {
-        for (_, ticket) in self.tickets.borrow().iter() {
-            let is_cut = matches!(&*ticket.backend.borrow(), Some((backend, cuts)) if backend.cuts() != *cuts);
-            if is_cut {
-                ticket.end(CloseReason::BackendDown);
-            }
-        }
+        self.sessions.borrow().iter().for_each(|(_, session)| session.end_if_cut());
     }
 
     /// Ends overdue sessions, for ever.
@@ -129,14 +152,12 @@ impl Sessions {
     /// Ends what is overdue at `now` and notes when something next could be.
     fn sweep_once(&self, now: Tick) {
         let mut next = None;
-        for (_, ticket) in self.tickets.borrow().iter() {
-            if ticket.overdue_at() <= now {
-                ticket.expire();
-                continue;
-            }
-            ticket.check_up(now);
-            let due = ticket.due();
-            next = Some(next.map_or(due, |next: Tick| next.min(due)));
+        for (_, session) in self.sessions.borrow().iter() {
+            session.sweep(now);
+            next = match (next, session.phase.get().due()) {
+                (Some(next), Some(due)) => Some(due.min(next)),
+                (next, due) => next.or(due),
+            };
         }
         self.next_sweep.set(next.map(|next| next.max(now.after(SWEEP_SPACING))));
     }
@@ -150,40 +171,55 @@ impl Sessions {
     }
 }
 
-impl Ticket {
-    /// When a sweep next has something to do for this session.
-    fn due(&self) -> Tick {
-        self.checkup_at.get().map_or(self.overdue_at(), |checkup| checkup.min(self.overdue_at()))
+impl Phase {
+    /// When a sweep next has something to do.
+    fn due(self) -> Option<Tick> {
+        match self {
+            Self::Waiting(until) => until,
+            Self::Relaying(silence, Checkup::At(at)) => Some(at.min(silence.over_at())),
+            Self::Relaying(silence, Checkup::Unplanned | Checkup::Due) => Some(silence.over_at()),
+            Self::Expired | Self::Ending(_) => None,
+        }
     }
+}
 
-    fn overdue_at(&self) -> Tick {
-        self.progress.get().after(self.limit.get())
+impl Silence {
+    fn over_at(self) -> Tick {
+        self.since.after(self.limit)
     }
+}
 
-    /// Wakes the session for its checkup if that is due.
-    fn check_up(&self, now: Tick) {
-        if self.checkup_at.get().is_some_and(|checkup| checkup <= now) {
-            self.checkup_at.set(None);
-            self.is_due_for_checkup.set(true);
-            self.wake();
+impl Session {
+    /// Goes on to another phase; a session that is to end stays so.
+    fn change(&self, phase: Phase) {
+        if !matches!(self.phase.get(), Phase::Ending(_)) {
+            self.phase.set(phase);
         }
     }
 
-    fn expire(&self) {
-        match self.overdue.get() {
-            Overdue::End(reason) => self.end(reason),
-            Overdue::Expire => {
-                self.has_expired.set(true);
-                self.wake();
+    /// Does what is due at `now`.
+    fn sweep(&self, now: Tick) {
+        match self.phase.get() {
+            Phase::Waiting(Some(until)) if until <= now => self.phase.set(Phase::Expired),
+            Phase::Relaying(silence, _) if silence.over_at() <= now => self.phase.set(Phase::Ending(silence.reason)),
+            Phase::Relaying(silence, Checkup::At(at)) if at <= now => {
+                self.phase.set(Phase::Relaying(silence, Checkup::Due));
             }
+            _ => return,
         }
+        self.wake();
     }
 
     fn end(&self, reason: CloseReason) {
-        if self.order.get().is_none() {
-            self.order.set(Some(reason));
-        }
+        self.change(Phase::Ending(reason));
         self.wake();
+    }
+
+    fn end_if_cut(&self) {
+        let is_cut = self.backend.borrow().as_ref().is_some_and(|connected| connected.backend.cuts() != connected.cuts);
+        if is_cut {
+            self.end(CloseReason::BackendDown);
+        }
     }
 
     fn wake(&self) {
@@ -193,29 +229,47 @@ impl Ticket {
     }
 }
 
-impl Entry<'_> {
+impl SessionTimer<'_> {
     /// Notes that bytes moved.
     pub fn progressed(&self) {
-        self.ticket.progress.set(Tick::now());
-        self.plan_checkup();
+        if let Phase::Relaying(silence, checkup) = self.session.phase.get() {
+            let silence = Silence { since: Tick::now(), ..silence };
+            self.session.phase.set(Phase::Relaying(silence, checkup));
+            if checkup == Checkup::Unplanned {
+                self.plan_checkup();
+            }
+        }
     }
 
     /// Whether the session is due for its checkup; asking makes it done.
-    pub fn is_due_for_checkup(&self) -> bool {
-        self.ticket.is_due_for_checkup.take()
+    pub fn take_checkup(&self) -> bool {
+        match self.session.phase.get() {
+            Phase::Relaying(silence, Checkup::Due) => {
+                self.session.phase.set(Phase::Relaying(silence, Checkup::Unplanned));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Has the session checked once more, though nothing may move.
     pub fn plan_checkup(&self) {
-        if self.ticket.checkup_at.get().is_none() {
-            self.ticket.checkup_at.set(Some(Tick::now().after(CHECKUP).rounded_up(CHECKUP)));
-            self.sessions.sweep_by(self.ticket.due());
+        if let Phase::Relaying(silence, Checkup::Unplanned) = self.session.phase.get() {
+            let at = Tick::now().after(CHECKUP).rounded_up(CHECKUP);
+            self.session.phase.set(Phase::Relaying(silence, Checkup::At(at)));
+            self.sessions.sweep_by(at);
         }
     }
 
     /// From now on the session ends with `reason` once it has been silent for `limit`.
     pub fn end_after(&self, limit: Duration, reason: CloseReason) {
-        self.set_limit(limit, Overdue::End(reason));
+        let checkup = match self.session.phase.get() {
+            Phase::Relaying(_, checkup) => checkup,
+            _ => Checkup::Unplanned,
+        };
+        let silence = Silence { since: Tick::now(), limit, reason };
+        self.session.change(Phase::Relaying(silence, checkup));
+        self.sessions.sweep_by(silence.over_at());
     }
 
     /// Waits for `future`, but not for longer than `limit` and only until the session is to end.
@@ -225,51 +279,44 @@ impl Entry<'_> {
     /// # Errors
     /// Which of the two came first.
     pub async fn within<T>(&self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, InVain> {
-        self.ticket.has_expired.set(false);
-        self.set_limit(limit, Overdue::Expire);
+        let until = Tick::now().after(limit);
+        self.session.change(Phase::Waiting(Some(until)));
+        self.sessions.sweep_by(until);
         poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            if let Some(reason) = self.poll_order(cx) {
+            if let Some(reason) = self.poll_end(cx) {
                 return Poll::Ready(Err(InVain::Ordered(reason)));
             }
-            if self.ticket.has_expired.get() { Poll::Ready(Err(InVain::Expired)) } else { Poll::Pending }
+            let is_expired = self.session.phase.get() == Phase::Expired;
+            if is_expired { Poll::Ready(Err(InVain::Expired)) } else { Poll::Pending }
         })
         .await
     }
 
-    fn set_limit(&self, limit: Duration, overdue: Overdue) {
-        self.ticket.progress.set(Tick::now());
-        self.ticket.limit.set(limit);
-        self.ticket.overdue.set(overdue);
-        self.sessions.sweep_by(self.ticket.due());
-    }
-
     /// Notes which backend the session is connected to, and how often that had been cut before the attempt.
     pub fn connected_to(&self, backend: &Arc<BackendState>, cuts: u32) {
-        if backend.cuts() != cuts {
-            self.ticket.end(CloseReason::BackendDown);
-        }
-        self.ticket.backend.replace(Some((Arc::clone(backend), cuts)));
+        self.session.backend.replace(Some(Connected { backend: Arc::clone(backend), cuts }));
+        self.session.end_if_cut();
     }
 
-    /// The order to end, if there is one; otherwise the task is woken when it comes.
-    pub fn poll_order(&self, cx: &Context<'_>) -> Option<CloseReason> {
-        let order = self.ticket.order.get();
-        if order.is_none() {
-            let mut waker = self.ticket.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                *waker = Some(cx.waker().clone());
-            }
+    /// Why the session is to end, if it is; otherwise the task is woken when it is.
+    pub fn poll_end(&self, cx: &Context<'_>) -> Option<CloseReason> {
+        if let Phase::Ending(reason) = self.session.phase.get() {
+            return Some(reason);
         }
-        order
+        let mut waker = self.session.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        None
     }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for SessionTimer<'_> {
     fn drop(&mut self) {
-        self.sessions.tickets.borrow_mut().remove(self.ticket.key.get());
+        self.sessions.sessions.borrow_mut().remove(self.key);
     }
 }
 
@@ -283,14 +330,14 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn enter(sessions: &Sessions, limit: Duration) -> Entry<'_> {
-        let entry = sessions.enter();
-        entry.end_after(limit, CloseReason::IdleTimeout);
-        entry
+    fn enter(sessions: &Sessions, limit: Duration) -> SessionTimer<'_> {
+        let timer = sessions.enter();
+        timer.end_after(limit, CloseReason::IdleTimeout);
+        timer
     }
 
-    fn order_of(entry: &Entry<'_>) -> Option<CloseReason> {
-        entry.poll_order(&Context::from_waker(Waker::noop()))
+    fn order_of(timer: &SessionTimer<'_>) -> Option<CloseReason> {
+        timer.poll_end(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
@@ -306,53 +353,53 @@ mod tests {
         assert!(next > now && next <= now.after(LIMIT * 4));
         assert!(next > now.after(LIMIT * 3), "nothing moved, so there is nothing to do until it is overdue");
         drop((short, long));
-        assert!(sessions.tickets.borrow().is_empty());
+        assert!(sessions.sessions.borrow().is_empty());
     }
 
     #[test]
     fn a_shorter_limit_brings_the_sweep_forward() {
         let sessions = Sessions::default();
-        let entry = enter(&sessions, LIMIT * 100);
+        let timer = enter(&sessions, LIMIT * 100);
         let before = sessions.next_sweep.get();
-        entry.end_after(LIMIT, CloseReason::HalfCloseTimeout);
+        timer.end_after(LIMIT, CloseReason::HalfCloseTimeout);
         assert!(sessions.next_sweep.get() < before);
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
-        assert_eq!(order_of(&entry), Some(CloseReason::HalfCloseTimeout));
+        assert_eq!(order_of(&timer), Some(CloseReason::HalfCloseTimeout));
     }
 
     #[test]
     fn a_session_is_checked_after_it_moved_however_often_it_does_and_then_left_alone() {
         let sessions = Sessions::default();
-        let entry = enter(&sessions, CHECKUP * 100);
+        let timer = enter(&sessions, CHECKUP * 100);
         let now = Tick::now();
         sessions.sweep_once(now.after(CHECKUP * 3));
-        assert!(!entry.is_due_for_checkup(), "nothing has moved");
-        entry.progressed();
-        entry.progressed();
+        assert!(!timer.take_checkup(), "nothing has moved");
+        timer.progressed();
+        timer.progressed();
         sessions.sweep_once(now.after(CHECKUP / 2));
-        assert!(!entry.is_due_for_checkup(), "not yet");
-        entry.progressed();
+        assert!(!timer.take_checkup(), "not yet");
+        timer.progressed();
         sessions.sweep_once(now.after(CHECKUP * 2));
-        assert!(entry.is_due_for_checkup(), "moving on does not postpone it");
+        assert!(timer.take_checkup(), "moving on does not postpone it");
         sessions.sweep_once(now.after(CHECKUP * 6));
-        assert!(!entry.is_due_for_checkup(), "once is enough while nothing moves");
+        assert!(!timer.take_checkup(), "once is enough while nothing moves");
     }
 
     #[test]
     fn what_takes_too_long_is_given_up_and_the_session_goes_on() {
         let sessions = Sessions::default();
-        let entry = sessions.enter();
+        let timer = sessions.enter();
         let mut never = pin!(std::future::pending::<()>());
-        let mut waiting = Box::pin(entry.within(LIMIT, never.as_mut()));
+        let mut waiting = Box::pin(timer.within(LIMIT, never.as_mut()));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         sessions.sweep_once(Tick::now().after(LIMIT / 2));
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
         assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Expired)));
-        assert_eq!(order_of(&entry), None);
+        assert_eq!(order_of(&timer), None);
         drop(waiting);
-        let mut again = Box::pin(entry.within(LIMIT, never));
+        let mut again = Box::pin(timer.within(LIMIT, never));
         assert!(again.as_mut().poll(&mut cx).is_pending(), "a new limit for a new wait");
         sessions.end_all(CloseReason::Shutdown);
         assert_eq!(again.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Ordered(CloseReason::Shutdown))));
@@ -379,9 +426,9 @@ mod tests {
     #[test]
     fn the_first_order_stands() {
         let sessions = Sessions::default();
-        let entry = enter(&sessions, LIMIT);
+        let timer = enter(&sessions, LIMIT);
         sessions.end_all(CloseReason::BackendDown);
         sessions.end_all(CloseReason::Shutdown);
-        assert_eq!(order_of(&entry), Some(CloseReason::BackendDown));
+        assert_eq!(order_of(&timer), Some(CloseReason::BackendDown));
     }
 }

@@ -4,6 +4,7 @@
 //! It is also the only place where unsafe code may ever stand.
 
 pub mod clock;
+pub mod errno;
 pub mod interest;
 pub mod log_limit;
 pub mod machine;

@@ -114,29 +114,6 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, ClientAddr)> {
     Ok((socket, peer))
 }
 
-/// Whether an error of accept came with one connection that is already gone, as accept(2) lists them, and says nothing of
-/// the next one. Whatever else goes wrong would go wrong again at once.
-pub fn is_of_the_peer(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| {
-        matches!(
-            errno,
-            Errno::CONNABORTED
-                | Errno::CONNRESET
-                | Errno::INTR
-                | Errno::PROTO
-                | Errno::PERM
-                | Errno::TIMEDOUT
-                | Errno::NETDOWN
-                | Errno::NETUNREACH
-                | Errno::HOSTDOWN
-                | Errno::HOSTUNREACH
-                | Errno::NONET
-                | Errno::NOPROTOOPT
-                | Errno::OPNOTSUPP
-        )
-    })
-}
-
 /// Makes the kernel ignore new connections to a listening TCP socket, while handshakes under way still complete.
 ///
 /// Closing the socket resets what is in its queue; after this the queue can be emptied first.
@@ -283,16 +260,6 @@ mod tests {
         assert!(accepted.tcp_nodelay().expect("nodelay"));
         assert!(accepted.keepalive().expect("keepalive"));
         assert_eq!(accepted.tcp_keepalive_time().expect("time"), Duration::from_secs(30));
-    }
-
-    #[test]
-    fn lack_of_resources_is_ours_and_an_aborted_connection_is_not() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert!(!is_of_the_peer(&errno.into()), "{errno}");
-        }
-        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::PERM, Errno::NETUNREACH] {
-            assert!(is_of_the_peer(&errno.into()), "{errno}");
-        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::outcome::{Connected, Outcome};
 use super::socket::Socket;
 use crate::balance::{Lease, Request};
 use crate::local::Local;
-use crate::local::sessions::{Entry, InVain};
+use crate::local::sessions::{InVain, SessionTimer};
 use crate::metrics::reason::{CloseReason, ConnectErrorReason};
 use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
@@ -21,6 +21,7 @@ use crate::pool::health::Status;
 use crate::pool::registry::Registry;
 use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
+use crate::sys::errno::{self, Cause};
 use crate::sys::socket;
 
 /// A client that ended its stream without a word has most likely closed the connection, but it may also be waiting for
@@ -47,7 +48,7 @@ pub(super) async fn connect<'a>(
     key: u64,
     client: &Socket,
     local: &Local,
-    entry: &Entry<'_>,
+    timer: &SessionTimer<'_>,
     outcome: &mut Outcome,
 ) -> Result<Upstream<'a>, CloseReason> {
     let mut tried = Vec::new();
@@ -70,7 +71,7 @@ pub(super) async fn connect<'a>(
 
         let began_at = Instant::now();
         // Apart, because it is larger than the relay that follows: within the session it would be kept for all its life.
-        let attempt = Box::pin(attempt(&backend.endpoint, pool.config.connect_timeout, client, entry));
+        let attempt = Box::pin(attempt(&backend.endpoint, pool.config.connect_timeout, client, timer));
         match attempt.await? {
             Ok(socket) => {
                 let took = began_at.elapsed();
@@ -90,7 +91,7 @@ async fn attempt(
     endpoint: &Endpoint,
     limit: Duration,
     client: &Socket,
-    entry: &Entry<'_>,
+    timer: &SessionTimer<'_>,
 ) -> Result<io::Result<Socket>, CloseReason> {
     let connected = pin!(async {
         tokio::select! {
@@ -99,7 +100,7 @@ async fn attempt(
             () = client.left(ABANDONED_GRACE) => None,
         }
     });
-    match entry.within(limit, connected).await {
+    match timer.within(limit, connected).await {
         Ok(Some(connected)) => Ok(connected),
         Ok(None) => Err(CloseReason::ClientLeft),
         Err(InVain::Expired) => Ok(Err(io::ErrorKind::TimedOut.into())),
@@ -145,17 +146,13 @@ fn charge(stats: &BackendStats, backend: &BackendView, error: &io::Error, limit:
     );
 }
 
+/// What a failed attempt says of the backend. What we lack ourselves says nothing.
 fn classify(error: &io::Error) -> ConnectErrorReason {
-    use io::ErrorKind::{
-        AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown, NetworkUnreachable,
-        NotFound, OutOfMemory, PermissionDenied, TimedOut,
-    };
-    match error.kind() {
-        ConnectionRefused | ConnectionReset | NotFound => ConnectErrorReason::Refused,
-        TimedOut => ConnectErrorReason::Timeout,
-        HostUnreachable | NetworkUnreachable | NetworkDown | PermissionDenied => ConnectErrorReason::Unreachable,
-        AddrNotAvailable | OutOfMemory => ConnectErrorReason::Local,
-        _ if socket::is_out_of_descriptors(error) => ConnectErrorReason::Local,
-        _ => ConnectErrorReason::Other,
+    match errno::cause(error) {
+        Cause::Refused | Cause::Reset => ConnectErrorReason::Refused,
+        Cause::TimedOut => ConnectErrorReason::Timeout,
+        Cause::Unreachable | Cause::Prohibited | Cause::Forbidden => ConnectErrorReason::Unreachable,
+        Cause::NoAddress | Cause::Exhausted | Cause::QueueFull => ConnectErrorReason::Local,
+        Cause::WouldBlock | Cause::Interrupted | Cause::Protocol | Cause::Other => ConnectErrorReason::Other,
     }
 }

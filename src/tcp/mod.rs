@@ -71,18 +71,18 @@ fn converse<'a>(
     outcome: &'a mut Outcome,
 ) -> impl Future<Output = CloseReason> + 'a {
     async move {
-        let entry = local.sessions.enter();
+        let timer = local.sessions.enter();
         let key = view.pool.key_of(outcome.client);
-        let upstream = match connect::connect(&view.pool, key, client, local, &entry, outcome).await {
+        let upstream = match connect::connect(&view.pool, key, client, local, &timer, outcome).await {
             Ok(upstream) => upstream,
             Err(reason) => return reason,
         };
         let state = &upstream.backend.state;
-        entry.connected_to(state, upstream.cuts);
-        entry.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
+        timer.connected_to(state, upstream.cuts);
+        timer.end_after(view.config.idle_timeout, CloseReason::IdleTimeout);
         let backend = &upstream.socket;
         let stats = state.stats.at(local.id);
-        let relay = Relay { local, entry: &entry, listener: view, client, backend, stats };
+        let relay = Relay { local, timer: &timer, listener: view, client, backend, stats };
         let reason = relay.run(outcome).await;
         drop(upstream.lease);
         reason

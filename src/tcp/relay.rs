@@ -13,16 +13,17 @@ use super::direction::{Broken, Direction, Waiting};
 use super::outcome::Outcome;
 use super::socket::Socket;
 use crate::local::Local;
-use crate::local::sessions::Entry;
+use crate::local::sessions::SessionTimer;
 use crate::metrics::reason::{CloseReason, Side};
 use crate::metrics::stats::BackendStats;
 use crate::pool::listener::TcpView;
+use crate::sys::errno::{self, Cause};
 use crate::sys::tcp_info::Answer;
 
 /// A session whose two sides are connected.
 pub(super) struct Relay<'a> {
     pub(super) local: &'a Local,
-    pub(super) entry: &'a Entry<'a>,
+    pub(super) timer: &'a SessionTimer<'a>,
     pub(super) listener: &'a TcpView,
     pub(super) client: &'a Socket,
     pub(super) backend: &'a Socket,
@@ -45,10 +46,10 @@ impl Relay<'_> {
         poll_fn(|cx| {
             #[cfg(feature = "faults")]
             super::fault::panic_if_asked(&self.listener.state.name, self.client);
-            if let Some(order) = self.entry.poll_order(cx) {
-                return Poll::Ready(order);
+            if let Some(reason) = self.timer.poll_end(cx) {
+                return Poll::Ready(reason);
             }
-            if self.entry.is_due_for_checkup()
+            if self.timer.take_checkup()
                 && let Some(lost) = self.check_up(&mut progress)
             {
                 return Poll::Ready(lost);
@@ -84,7 +85,7 @@ impl Relay<'_> {
             self.stats.bytes_downstream.add(bytes_down);
             outcome.bytes_up += bytes_up;
             outcome.bytes_down += bytes_down;
-            self.entry.progressed();
+            self.timer.progressed();
             self.local.activity.note();
             if bytes_down > 0 {
                 outcome.answered();
@@ -98,7 +99,7 @@ impl Relay<'_> {
             outcome.first_to_end = Some(if is_client { Side::Downstream } else { Side::Upstream });
             let config = &self.listener.config;
             let limit = config.half_close_timeout.min(config.idle_timeout);
-            self.entry.end_after(limit, CloseReason::HalfCloseTimeout);
+            self.timer.end_after(limit, CloseReason::HalfCloseTimeout);
         }
     }
 
@@ -120,7 +121,7 @@ impl Relay<'_> {
             [Answer::Lost, _] => return Some(CloseReason::ClientLost),
             [_, Answer::Lost] => return Some(CloseReason::BackendLost),
             [Answer::NothingAsked, Answer::NothingAsked] => {}
-            _ => self.entry.plan_checkup(),
+            _ => self.timer.plan_checkup(),
         }
         None
     }
@@ -171,35 +172,22 @@ fn watch<F: Future<Output = io::Error>>(
 }
 
 fn client_failed(error: &io::Error) -> CloseReason {
-    match failure(error) {
-        Failure::Reset => CloseReason::ClientReset,
-        Failure::Lost => CloseReason::ClientLost,
-        Failure::Ours => CloseReason::Internal,
+    match errno::cause(error) {
+        Cause::Reset => CloseReason::ClientReset,
+        cause if is_of_the_way(cause) => CloseReason::ClientLost,
+        _ => CloseReason::Internal,
     }
 }
 
 fn backend_failed(error: &io::Error) -> CloseReason {
-    match failure(error) {
-        Failure::Reset => CloseReason::BackendReset,
-        Failure::Lost => CloseReason::BackendLost,
-        Failure::Ours => CloseReason::Internal,
+    match errno::cause(error) {
+        Cause::Reset => CloseReason::BackendReset,
+        cause if is_of_the_way(cause) => CloseReason::BackendLost,
+        _ => CloseReason::Internal,
     }
 }
 
-/// What an error of an established connection means.
-enum Failure {
-    Reset,
-    Lost,
-    Ours,
-}
-
-fn failure(error: &io::Error) -> Failure {
-    use io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable, NotConnected, TimedOut,
-    };
-    match error.kind() {
-        ConnectionReset | BrokenPipe | ConnectionAborted | NotConnected => Failure::Reset,
-        TimedOut | HostUnreachable | NetworkUnreachable => Failure::Lost,
-        _ => Failure::Ours,
-    }
+/// Whether an established connection broke because the machine at its other end can no longer be reached.
+fn is_of_the_way(cause: Cause) -> bool {
+    matches!(cause, Cause::TimedOut | Cause::Unreachable | Cause::Prohibited)
 }
