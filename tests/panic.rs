@@ -4,13 +4,16 @@ mod support;
 
 use std::io::Write;
 use std::net::UdpSocket;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
+use signal_hook::consts::SIGABRT;
 use support::backend::{Backend, Behaviour, greeted};
 use support::balancer::Balancer;
 use support::config::Config;
 use support::datagram::{Echo, ask, client};
 use support::port::free_addr;
-use support::socket::{assert_echo, connect, wait_reset};
+use support::socket::{assert_echo, assert_refused, connect, wait_reset};
 use support::wait::{SOON, wait_until};
 
 /// The listener that panics when a client sends 0xFF first, or in a datagram of its own.
@@ -50,6 +53,50 @@ fn a_panic_ends_one_session_and_is_counted() {
     drop((fresh, others));
     balancer.wait_idle(SOON);
     wait_until("the backend's sides are closed too", SOON, || back.open() == 0);
+}
+
+#[test]
+fn a_panic_while_a_session_is_set_up_costs_that_session() {
+    let (front, other, back) = (free_addr(), free_addr(), Backend::start(Behaviour::Greet));
+    let config = Config::new().listener(FAULTY, front, "main", "").listener("other", other, "main", "").pool(
+        "main",
+        &[back.addr()],
+        "",
+    );
+    let balancer = Balancer::start_with(&config, |command| {
+        command.env("EVENKEEL_FAULT_PANIC_AT_START", FAULTY);
+    });
+    let mut others: Vec<_> = (0..16).map(|_| greeted(other).0).collect();
+    // Some of them are handed to the other worker first.
+    for panics in 1..=8 {
+        assert_refused(front);
+        wait_until("it is counted", SOON, || {
+            balancer.metrics().value("evenkeel_session_panics_total", &[]) == f64::from(panics)
+        });
+        others.iter_mut().for_each(assert_echo);
+    }
+    let (fresh, _) = greeted(other);
+    let metrics = balancer.metrics();
+    assert_eq!(metrics.sum("evenkeel_sessions_closed_total", &[("reason", "panicked")]), 8.0);
+    drop((fresh, others));
+    balancer.wait_idle(SOON);
+}
+
+#[test]
+fn a_worker_that_panics_ends_the_process_and_the_log_says_so() {
+    let (front, back) = (free_addr(), Backend::start(Behaviour::Greet));
+    let config = Config::new().listener("main", front, "main", "").pool("main", &[back.addr()], "");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, config.text()).expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["run", "-c"])
+        .arg(file.path())
+        .env("EVENKEEL_FAULT_PANIC_WORKER", "1")
+        .output()
+        .expect("it ends by itself");
+    assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("panicked") && log.contains("a test asked for this panic"), "{log}");
 }
 
 #[test]

@@ -44,8 +44,11 @@ use crate::pool::listener::TcpView;
 /// Neither this nor `converse` is an `async fn`: those keep their arguments twice, for as long as the session lives.
 pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
     let Admitted { fd, client: addr, view, permits, seat, accepted_at } = admitted;
-    let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
+    // First, so that whatever happens from here on the client is reset.
     let client = Socket::new(fd);
+    let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
+    #[cfg(feature = "faults")]
+    fault::panic_at_start_if_asked(&view.state.name);
     async move {
         let reason = match &client {
             Ok(client) => converse(&local, &view, client, &mut outcome).await,

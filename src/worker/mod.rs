@@ -9,10 +9,12 @@
 //! it what any event would cost a sleeping worker. How often a worker looks for events decides how long small exchanges
 //! wait beside bulk transfers: see `local`.
 
-mod spin;
+mod busy_poll;
+mod essential;
+#[cfg(feature = "faults")]
+mod fault;
+mod loops;
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -21,11 +23,10 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::spawn_local;
+use tokio::sync::mpsc;
 
+use self::loops::{Acceptors, Forwarders, serve};
 use crate::config::Transport;
-use crate::listener::Acceptor;
 use crate::local::Local;
 use crate::local::admitted::Admitted;
 use crate::local::placement::Board;
@@ -35,8 +36,7 @@ use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::machine::wake_on_time;
 use crate::sys::udp::Capabilities;
-use crate::tcp;
-use crate::udp::{Forwarder, Order, Post};
+use crate::udp::Order;
 
 /// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.
 const HAND_OVER_QUEUE: usize = 1_024;
@@ -102,7 +102,7 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => {
                 let _ = started.send(Ok(()));
-                runtime.block_on(run(Rc::new(local()), inbox, orders));
+                essential::run(|| runtime.block_on(run(Rc::new(local()), inbox, orders)));
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -115,13 +115,15 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
 
 /// A worker's life.
 async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
-    let mut acceptors = Acceptors { local: Rc::clone(&local), retire: HashMap::new() };
+    let mut acceptors = Acceptors::new(Rc::clone(&local));
     let mut forwarders = Forwarders::new(Rc::clone(&local));
     let sweeper = Rc::clone(&local);
-    spawn_essential(async move { sweeper.sessions.sweep().await });
+    essential::spawn(async move { sweeper.sessions.sweep().await });
     if let Some(limit) = local.with_snapshot(|snapshot| snapshot.config.busy_poll) {
-        spawn_essential(spin::busy_poll(Rc::clone(&local), limit));
+        essential::spawn(busy_poll::busy_poll(Rc::clone(&local), limit));
     }
+    #[cfg(feature = "faults")]
+    fault::panic_if_asked();
     loop {
         tokio::select! {
             Some(admitted) = inbox.recv() => serve(&local, admitted),
@@ -133,7 +135,7 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
                     forwarders.retire(bind);
                 }
                 Some(Command::RetireAll) => {
-                    acceptors.retire.clear();
+                    acceptors.retire_all();
                     forwarders.tell_all(Order::Drain);
                 }
                 Some(Command::Refresh) => forwarders.refresh(),
@@ -144,90 +146,6 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
                 }
                 Some(Command::Stop) | None => return,
             },
-        }
-    }
-}
-
-/// Gives a session a task of its own.
-fn serve(local: &Rc<Local>, admitted: Admitted) {
-    spawn_local(tcp::serve(Rc::clone(local), admitted));
-}
-
-/// Runs a task without which the worker would only seem to work. If it panics the process ends, for its supervisor to see.
-fn spawn_essential(task: impl Future<Output = ()> + 'static) {
-    let task = spawn_local(task);
-    spawn_local(async move {
-        if task.await.is_err_and(|error| error.is_panic()) {
-            std::process::abort();
-        }
-    });
-}
-
-/// The loops that accept on one worker.
-struct Acceptors {
-    local: Rc<Local>,
-    /// Dropping a sender retires its loop.
-    retire: HashMap<BindId, oneshot::Sender<()>>,
-}
-
-impl Acceptors {
-    fn listen(&mut self, bind: BindId, socket: OwnedFd) {
-        let acceptor = match Acceptor::new(Rc::clone(&self.local), bind, socket) {
-            Ok(acceptor) => acceptor,
-            Err(error) => return tracing::error!(%error, "a worker cannot watch a listening socket"),
-        };
-        let (retire, retired) = oneshot::channel();
-        self.retire.insert(bind, retire);
-        let local = Rc::clone(&self.local);
-        spawn_essential(acceptor.run(move |admitted| serve(&local, admitted), retired));
-    }
-
-    fn retire(&mut self, bind: BindId) {
-        self.retire.remove(&bind);
-    }
-}
-
-/// The tasks that forward datagrams on one worker.
-struct Forwarders {
-    local: Rc<Local>,
-    /// The memory that they share: a turn leaves nothing in it. Made when it is first needed.
-    post: Option<Rc<RefCell<Post>>>,
-    orders: HashMap<BindId, watch::Sender<Order>>,
-}
-
-impl Forwarders {
-    fn new(local: Rc<Local>) -> Self {
-        Self { local, post: None, orders: HashMap::new() }
-    }
-
-    fn receive(&mut self, bind: BindId, socket: OwnedFd) {
-        let capabilities = self.local.capabilities;
-        let post = self.post.get_or_insert_with(|| Rc::new(RefCell::new(Post::new(capabilities))));
-        let forwarder = match Forwarder::new(Rc::clone(&self.local), bind, socket, Rc::clone(post)) {
-            Ok(forwarder) => forwarder,
-            Err(error) => return tracing::error!(%error, "a worker cannot watch a socket for datagrams"),
-        };
-        let (tell, orders) = watch::channel(Order::Serve);
-        self.orders.insert(bind, tell);
-        spawn_essential(forwarder.run(orders));
-    }
-
-    fn retire(&mut self, bind: BindId) {
-        if let Some(orders) = self.orders.remove(&bind) {
-            orders.send_replace(Order::Retire);
-        }
-    }
-
-    /// Has everybody look at the configuration, whether somebody sends or not.
-    fn refresh(&self) {
-        for orders in self.orders.values() {
-            orders.send_modify(|_order| {});
-        }
-    }
-
-    fn tell_all(&self, order: Order) {
-        for orders in self.orders.values() {
-            orders.send_replace(order);
         }
     }
 }
