@@ -11,7 +11,7 @@
 //!
 //! # The path of one connection
 //!
-//! 1. [`listener::Acceptor`] takes it off the kernel's queue, checks the limits, and gives it a seat on a worker.
+//! 1. [`listener::Acceptor`] takes it off the kernel's queue, checks the limits, and places it on a worker.
 //! 2. [`tcp::serve`] runs as one task there. It picks a backend from the pool of the snapshot and connects, trying a
 //!    different backend on failure.
 //! 3. The relay moves bytes both ways: through the worker's one scratch buffer, or through a pipe when there is much to

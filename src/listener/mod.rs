@@ -127,8 +127,8 @@ impl Acceptor {
             Ok(permits) => permits,
             Err(reason) => return self.refuse(&fd, &view, reason),
         };
-        let seat = self.local.board.seat(self.local.id);
-        let admitted = Admitted { fd, client, view, permits, seat, accepted_at };
+        let placed = self.local.placement.place(self.local.id);
+        let admitted = Admitted { fd, client, view, permits, placed, accepted_at };
         match self.hand_over(admitted) {
             None => {}
             Some(own) => spawn(own),
@@ -156,9 +156,9 @@ impl Acceptor {
         }
     }
 
-    /// Gives the session to the worker it has a seat with; back comes what stays here.
+    /// Gives the session to the worker that it was placed on; back comes what stays here.
     fn hand_over(&self, mut admitted: Admitted) -> Option<Admitted> {
-        let chosen = admitted.seat.worker();
+        let chosen = admitted.placed.worker();
         if chosen == self.local.id {
             return Some(admitted);
         }
@@ -170,7 +170,7 @@ impl Acceptor {
             // A worker that does not keep up with its queue is not less busy after all.
             Err(refused) => {
                 admitted = refused.into_inner();
-                admitted.seat = self.local.board.seat_at(self.local.id);
+                admitted.placed = self.local.placement.place_at(self.local.id);
                 Some(admitted)
             }
         }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::placement::Seat;
+use super::placement::Placed;
 use crate::pool::admission::Permits;
 use crate::pool::listener::TcpView;
 use crate::sys::socket::ClientAddr;
@@ -21,7 +21,7 @@ pub struct Admitted {
     /// The places taken in the limits.
     pub permits: Permits,
     /// The place on a worker.
-    pub seat: Seat,
+    pub placed: Placed,
     /// When it was accepted.
     pub accepted_at: Instant,
 }

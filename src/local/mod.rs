@@ -22,7 +22,7 @@ use tokio::task::yield_now;
 use self::activity::Activity;
 use self::admitted::Admitted;
 use self::pipes::{Loan, Pipes};
-use self::placement::Board;
+use self::placement::Placement;
 use self::sessions::Sessions;
 use crate::metrics::WorkerId;
 use crate::pool::registry::Registry;
@@ -48,7 +48,7 @@ pub struct Local {
     /// Counters and limits of the process.
     pub registry: Arc<Registry>,
     /// How busy all workers are.
-    pub board: Arc<Board>,
+    pub placement: Arc<Placement>,
     /// Where to hand a session over, by worker.
     pub inboxes: Box<[mpsc::Sender<Admitted>]>,
     /// This worker's sessions.
@@ -71,7 +71,7 @@ impl Local {
     pub fn new(
         id: WorkerId,
         registry: Arc<Registry>,
-        board: Arc<Board>,
+        placement: Arc<Placement>,
         inboxes: Box<[mpsc::Sender<Admitted>]>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         capabilities: Capabilities,
@@ -79,7 +79,7 @@ impl Local {
         Self {
             id,
             registry,
-            board,
+            placement,
             inboxes,
             sessions: Sessions::default(),
             activity: Activity::default(),

@@ -1,4 +1,4 @@
-//! Where sessions are: one count per worker, and the decision which worker gets the next one.
+//! Placement: how many sessions each worker has, and which worker gets the next one.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,35 +9,35 @@ use crate::metrics::WorkerId;
 
 /// The number of sessions on each worker, readable by all.
 #[derive(Debug)]
-pub struct Board {
+pub struct Placement {
     counts: Box<[CachePadded<AtomicU32>]>,
-    /// Held while a seat is chosen: two workers that accept at the same moment would both choose the emptier one.
+    /// Held while a worker is chosen: two that accept at the same moment would both choose the less busy one.
     choosing: Mutex<()>,
 }
 
-/// A session's place on a worker; dropping it frees the place.
+/// A session that is counted on a worker, until this is dropped.
 #[derive(Debug)]
-pub struct Seat {
-    board: Arc<Board>,
+pub struct Placed {
+    placement: Arc<Placement>,
     worker: WorkerId,
 }
 
-impl Board {
-    /// A board of `workers` workers without sessions.
+impl Placement {
+    /// `workers` workers without sessions.
     pub fn new(workers: usize) -> Self {
         Self { counts: (0..workers).map(|_| CachePadded::default()).collect(), choosing: Mutex::new(()) }
     }
 
-    /// A seat for a connection that `acceptor` accepted: with itself, unless another worker is clearly less busy.
-    pub fn seat(self: &Arc<Self>, acceptor: WorkerId) -> Seat {
+    /// Places a connection that `acceptor` accepted: with itself, unless another worker is clearly less busy.
+    pub fn place(self: &Arc<Self>, acceptor: WorkerId) -> Placed {
         let _choosing = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seat_at(self.choose(acceptor))
+        self.place_at(self.choose(acceptor))
     }
 
-    /// A seat with this worker, whatever the others have.
-    pub fn seat_at(self: &Arc<Self>, worker: WorkerId) -> Seat {
+    /// Places a session on this worker, whatever the others have.
+    pub fn place_at(self: &Arc<Self>, worker: WorkerId) -> Placed {
         self.counts[worker.0].fetch_add(1, Ordering::Relaxed);
-        Seat { board: Arc::clone(self), worker }
+        Placed { placement: Arc::clone(self), worker }
     }
 
     /// The acceptor, or the least busy worker if the acceptor has an eighth more sessions than that, and at least one.
@@ -56,16 +56,16 @@ impl Board {
     }
 }
 
-impl Seat {
-    /// The worker that the seat is with.
+impl Placed {
+    /// The worker that has the session.
     pub fn worker(&self) -> WorkerId {
         self.worker
     }
 }
 
-impl Drop for Seat {
+impl Drop for Placed {
     fn drop(&mut self) {
-        self.board.counts[self.worker.0].fetch_sub(1, Ordering::Relaxed);
+        self.placement.counts[self.worker.0].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -75,30 +75,30 @@ mod tests {
 
     #[test]
     fn few_sessions_are_spread_exactly_whoever_accepts() {
-        let board = Arc::new(Board::new(2));
-        let seats: Vec<_> = (0..8).map(|_| board.seat(WorkerId(0))).collect();
-        assert_eq!(board.count(WorkerId(0)), 4);
-        assert_eq!(board.count(WorkerId(1)), 4);
-        drop(seats);
-        assert_eq!(board.count(WorkerId(0)) + board.count(WorkerId(1)), 0);
+        let placement = Arc::new(Placement::new(2));
+        let placed: Vec<_> = (0..8).map(|_| placement.place(WorkerId(0))).collect();
+        assert_eq!(placement.count(WorkerId(0)), 4);
+        assert_eq!(placement.count(WorkerId(1)), 4);
+        drop(placed);
+        assert_eq!(placement.count(WorkerId(0)) + placement.count(WorkerId(1)), 0);
     }
 
     #[test]
     fn many_sessions_stay_where_they_were_accepted_until_an_eighth_too_many() {
-        let board = Arc::new(Board::new(2));
+        let placement = Arc::new(Placement::new(2));
         let _base: Vec<_> = (0..2)
             .flat_map(|worker| (0..80).map(move |_| worker))
-            .map(|worker| board.seat_at(WorkerId(worker)))
+            .map(|worker| placement.place_at(WorkerId(worker)))
             .collect();
-        let seats: Vec<_> = (0..11).map(|_| board.seat(WorkerId(0))).collect();
-        assert!(seats.iter().all(|seat| seat.worker() == WorkerId(0)));
-        assert_eq!(board.seat(WorkerId(0)).worker(), WorkerId(1));
+        let placed: Vec<_> = (0..11).map(|_| placement.place(WorkerId(0))).collect();
+        assert!(placed.iter().all(|placed| placed.worker() == WorkerId(0)));
+        assert_eq!(placement.place(WorkerId(0)).worker(), WorkerId(1));
     }
 
     #[test]
-    fn workers_that_accept_at_the_same_moment_do_not_choose_the_same_seat() {
+    fn workers_that_accept_at_the_same_moment_do_not_choose_the_same_one() {
         const ROUNDS: u32 = 2_000;
-        let board = Arc::new(Board::new(2));
+        let placement = Arc::new(Placement::new(2));
         let arrived = AtomicU32::new(0);
         // Spins, so that both leave it within nanoseconds.
         let together = |meeting: u32| {
@@ -112,11 +112,11 @@ mod tests {
                 scope.spawn(|| {
                     for round in 0..ROUNDS {
                         together(3 * round + 1);
-                        let seat = board.seat(WorkerId(0));
+                        let placed = placement.place(WorkerId(0));
                         together(3 * round + 2);
-                        assert_eq!(board.count(WorkerId(0)), board.count(WorkerId(1)), "round {round}");
+                        assert_eq!(placement.count(WorkerId(0)), placement.count(WorkerId(1)), "round {round}");
                         together(3 * round + 3);
-                        drop(seat);
+                        drop(placed);
                     }
                 });
             }
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn a_lone_worker_keeps_everything() {
-        let board = Arc::new(Board::new(1));
-        assert_eq!(board.seat(WorkerId(0)).worker(), WorkerId(0));
-        let _held = board.seat(WorkerId(0));
-        assert_eq!(board.seat(WorkerId(0)).worker(), WorkerId(0));
+        let placement = Arc::new(Placement::new(1));
+        assert_eq!(placement.place(WorkerId(0)).worker(), WorkerId(0));
+        let _held = placement.place(WorkerId(0));
+        assert_eq!(placement.place(WorkerId(0)).worker(), WorkerId(0));
     }
 }

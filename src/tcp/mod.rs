@@ -43,7 +43,7 @@ use crate::pool::listener::TcpView;
 ///
 /// Neither this nor `converse` is an `async fn`: those keep their arguments twice, for as long as the session lives.
 pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
-    let Admitted { fd, client: addr, view, permits, seat, accepted_at } = admitted;
+    let Admitted { fd, client: addr, view, permits, placed, accepted_at } = admitted;
     // First, so that whatever happens from here on the client is reset.
     let client = Socket::new(fd);
     let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
@@ -61,7 +61,7 @@ pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
             view.state.stats.at(local.id).refused.at(RefuseReason::NoBackend.index()).add(1);
         }
         outcome.ended(reason);
-        drop((permits, seat));
+        drop((permits, placed));
     }
 }
 

@@ -29,7 +29,7 @@ use self::loops::{Acceptors, Forwarders, serve};
 use crate::config::Transport;
 use crate::local::Local;
 use crate::local::admitted::Admitted;
-use crate::local::placement::Board;
+use crate::local::placement::Placement;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::CloseReason;
 use crate::pool::registry::Registry;
@@ -80,15 +80,15 @@ pub fn spawn(
     snapshot: &Arc<ArcSwap<Snapshot>>,
     capabilities: Capabilities,
 ) -> io::Result<Vec<Worker>> {
-    let board = Arc::new(Board::new(count));
+    let placement = Arc::new(Placement::new(count));
     let (inboxes, queues): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HAND_OVER_QUEUE)).unzip();
     queues
         .into_iter()
         .enumerate()
         .map(|(index, queue)| {
-            let (registry, board, snapshot) = (Arc::clone(registry), Arc::clone(&board), Arc::clone(snapshot));
+            let (registry, placement, snapshot) = (Arc::clone(registry), Arc::clone(&placement), Arc::clone(snapshot));
             let inboxes = inboxes.clone().into_boxed_slice();
-            start(queue, move || Local::new(WorkerId(index), registry, board, inboxes, snapshot, capabilities))
+            start(queue, move || Local::new(WorkerId(index), registry, placement, inboxes, snapshot, capabilities))
         })
         .collect()
 }
