@@ -7,7 +7,6 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::proto::MetricType;
-use tracing_appender::non_blocking::ErrorCounter;
 
 use self::Source::{Backends, Configured, Datagrams, Flows, Process, Sessions};
 use super::exposition::{NamedListener, Scene, Series};
@@ -185,8 +184,8 @@ pub(super) static FAMILIES: &[Family] = &[
         "evenkeel_log_records_dropped_total",
         "Log records, the access log's included, that stderr did not take in time.",
         Process(|scene, out| {
-            let dropped = scene.registry.log_queue.get().map_or(0, ErrorCounter::dropped_lines);
-            out.count(&[], dropped as u64);
+            let dropped = scene.registry.log_records_dropped.get().map_or(0, |dropped| dropped.load(Relaxed));
+            out.count(&[], dropped);
         }),
     ),
     counter("evenkeel_reloads_total", "Reloads, by result: a refused one changed nothing.", Process(reloads)),

@@ -48,7 +48,7 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
     match App::start(config, Source::File(path), on_reload) {
         Ok(app) => {
             // It is set only here.
-            let _ = app.registry().log_queue.set(logs.dropped_records());
+            let _ = app.registry().log_records_dropped.set(logs.dropped_records());
             app.join().map_or_else(
                 |error| {
                     tracing::error!(%error, "ended by a fault of its own");

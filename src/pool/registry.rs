@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tracing_appender::non_blocking::ErrorCounter;
-
 use crate::config::{ListenerName, PoolName};
 use crate::metrics::PerWorker;
 use crate::metrics::stats::{FlowStats, SessionStats, WorkerStats};
@@ -29,7 +27,7 @@ pub struct Registry {
     /// For complaints about lack of descriptors or memory.
     pub exhaustion: LogLimit,
     /// Counts log records that stderr did not take in time; set by whoever writes logs.
-    pub log_queue: OnceLock<ErrorCounter>,
+    pub log_records_dropped: OnceLock<Arc<AtomicU64>>,
     /// Reloads that took effect.
     pub reloads_done: AtomicU64,
     /// Reloads that changed nothing because something was wrong.
@@ -78,7 +76,7 @@ impl Registry {
             sessions: Arc::default(),
             refusals: LogLimit::default(),
             exhaustion: LogLimit::default(),
-            log_queue: OnceLock::new(),
+            log_records_dropped: OnceLock::new(),
             reloads_done: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             worker_count: workers,

@@ -1,29 +1,30 @@
 //! Logs: structured records on stderr, as text or as JSON.
 //!
-//! A record is formatted where it is made, queued without waiting, and written by a thread of its own. When stderr is
-//! stuck the queue fills and records are dropped and counted: a worker never waits for a log. The access log is an
-//! ordinary target, `evenkeel::access`, so that a filter can switch it off or let only it through.
+//! A record is formatted where it is made, left in a buffer without waiting, and written by a thread of its own, see
+//! `queue`. When stderr is stuck the buffers fill and records are dropped and counted: a worker never waits for a log. The
+//! access log is an ordinary target, `evenkeel::access`, so that a filter can switch it off or let only it through.
+
+mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::{env, panic};
 
 use clap::ValueEnum;
 use tracing::Subscriber;
 use tracing::subscriber::SetGlobalDefaultError;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::{EnvFilter, fmt, reload};
 
+use self::queue::{LogThread, Queue};
 use crate::config::{self, BadLogFilter};
 
 /// The environment variable whose filter goes before that of the configuration.
 pub const FILTER_VARIABLE: &str = "EVENKEEL_LOG";
-
-/// Records that wait for stderr before more are dropped: most of a second of the busiest access log, or about 6 MiB.
-const QUEUED_RECORDS: usize = 16 * 1024;
 
 /// What a record looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -55,14 +56,17 @@ pub enum LogError {
     /// The subscriber is gone.
     #[error("the log filter cannot be changed: {0}")]
     Reload(#[from] reload::Error),
+    /// There is no thread to write records.
+    #[error("cannot start the log thread: {0}")]
+    Thread(#[from] io::Error),
 }
 
-/// Keeps logging alive. Dropping it writes what is queued, waiting about a second for a stderr that is stuck.
+/// Keeps logging alive. Dropping it writes what is left, waiting about a second for a stderr that is stuck.
 #[derive(Debug)]
 pub struct Guard {
     filter: FilterHandle,
-    dropped: ErrorCounter,
-    _writer: WorkerGuard,
+    dropped: Arc<AtomicU64>,
+    _log_thread: LogThread,
 }
 
 /// Starts logging for the whole process, panics included.
@@ -74,13 +78,13 @@ pub struct Guard {
 /// When the filter does not parse, or when logging was started before.
 pub fn init(format: Format, config_filter: &str) -> Result<Guard, LogError> {
     let filter = FilterHandle::parse(environment().as_deref(), config_filter)?;
-    let (queue, writer) = queue(io::BufWriter::new(io::stderr()));
-    let dropped = queue.error_counter();
+    let (queue, log_thread) = queue::start(io::stderr())?;
+    let dropped = queue.dropped();
     let (layer, handle) = reload::Layer::new(filter);
     let color = if colored() { Color::On } else { Color::Off };
     tracing::subscriber::set_global_default(Registry::default().with(layer).with(records(format, color, queue)))?;
     log_panics();
-    Ok(Guard { filter: FilterHandle(handle), dropped, _writer: writer })
+    Ok(Guard { filter: FilterHandle(handle), dropped, _log_thread: log_thread })
 }
 
 impl Guard {
@@ -93,8 +97,8 @@ impl Guard {
     }
 
     /// Counts the records dropped since the start because stderr took no more.
-    pub fn dropped_records(&self) -> ErrorCounter {
-        self.dropped.clone()
+    pub fn dropped_records(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.dropped)
     }
 }
 
@@ -121,12 +125,6 @@ fn environment() -> Option<String> {
     Some(filter.to_string_lossy().into_owned())
 }
 
-/// A queue that never blocks whoever adds to it, and the thread that empties it into `writer`.
-fn queue(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUED_RECORDS);
-    builder.thread_name("log").finish(writer)
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Color {
     On,
@@ -139,7 +137,7 @@ fn colored() -> bool {
 }
 
 /// The layer that formats records into `queue`.
-fn records<S>(format: Format, color: Color, queue: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+fn records<S>(format: Format, color: Color, queue: Arc<Queue>) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -166,6 +164,7 @@ fn log_panics() {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::sync::mpsc;
 
     use super::*;
@@ -187,11 +186,11 @@ mod tests {
     /// The lines that `log` leaves under this format and filter.
     fn logged(format: Format, filter: &str, log: impl FnOnce(&FilterHandle)) -> Vec<String> {
         let (sender, written) = mpsc::channel();
-        let (queue, writer) = queue(Pipe(sender));
+        let (queue, log_thread) = queue::start(Pipe(sender)).expect("a thread");
         let (layer, handle) = reload::Layer::new(FilterHandle::parse(None, filter).expect("the filter is valid"));
         let subscriber = Registry::default().with(layer).with(records(format, Color::Off, queue));
         tracing::subscriber::with_default(subscriber, || log(&FilterHandle(handle)));
-        drop(writer);
+        drop(log_thread);
         let bytes = written.into_iter().flatten().collect();
         String::from_utf8(bytes).expect("records are text").lines().map(str::to_owned).collect()
     }
@@ -244,37 +243,5 @@ mod tests {
         let error = FilterHandle::parse(Some("inof"), "error").expect_err("the environment's filter is not valid");
         let expected = "EVENKEEL_LOG in the environment: `inof` is not a log level: did you mean `info`?";
         assert_eq!(error.to_string(), expected);
-    }
-
-    #[test]
-    fn a_stuck_stderr_costs_records_but_no_time() {
-        /// Takes nothing until the other end is gone.
-        struct Stuck(mpsc::Receiver<()>);
-
-        impl Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let released = self.0.recv();
-                debug_assert!(released.is_err(), "nothing is ever sent");
-                Ok(bytes.len())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-
-        let (release, stuck) = mpsc::channel();
-        let (queue, writer) = queue(Stuck(stuck));
-        let dropped = queue.error_counter();
-        let subscriber = Registry::default().with(records(Format::Text, Color::Off, queue));
-        tracing::subscriber::with_default(subscriber, || {
-            for number in 0..QUEUED_RECORDS + 100 {
-                tracing::info!(number, "record");
-            }
-        });
-        // One more than the queue holds may be in the writer's hands.
-        assert!((99..=100).contains(&dropped.dropped_lines()), "{}", dropped.dropped_lines());
-        drop(release);
-        drop(writer);
     }
 }
