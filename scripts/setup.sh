@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need on Debian and Ubuntu; with --bench also the peers that the benchmarks measure.
+# Installs what the tests need on Debian and Ubuntu, and cargo-deny from crates.io; with --bench also the peers that the benchmarks measure.
 # Safe to run twice: what is there already is left alone, and when nothing is missing apt is not even asked.
 set -euo pipefail
 
@@ -92,5 +92,11 @@ PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 if ! command -v cargo >/dev/null; then
   echo "setup: no cargo on the PATH; install Rust from https://rustup.rs and try again" >&2
   exit 1
+fi
+
+# What deny.toml says is checked by a program that Debian does not have. Quickly built, for it has little to do.
+if ! command -v cargo-deny >/dev/null; then
+  echo "setup: installing cargo-deny"
+  cargo install --quiet --locked --debug cargo-deny@0.20.2
 fi
 echo "setup: everything is there ($(cargo --version))"
