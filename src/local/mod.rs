@@ -106,7 +106,7 @@ impl Local {
     /// Has the task polled again, once the others that are ready have had their turn.
     ///
     /// A woken task runs before the worker next looks for events, one that yields after it.
-    pub fn come_back(&self, cx: &mut Context<'_>) {
+    pub fn yield_turn(&self, cx: &mut Context<'_>) {
         self.turns.set(self.turns.get().wrapping_add(1));
         if self.turns.get().is_multiple_of(TURNS_PER_LOOK) {
             let _pending = pin!(yield_now()).poll(cx);

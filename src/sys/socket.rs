@@ -139,15 +139,14 @@ pub fn ignore_new_connections(listener: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Begins a TCP connection; urgent data stays in its place in the stream, so that no byte is lost. The connection
-/// is established, or has failed, once the socket is writable. It is not kept alive yet, see
-/// [`keep_alive`].
+/// is established, or has failed, once the socket is writable. It is not kept alive yet, see [`keep_alive`], and small
+/// segments may wait for others, see [`send_at_once`].
 ///
 /// # Errors
 /// What the kernel can say at once: no route, no ports, no descriptors.
 pub fn connect_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
-    SockRef::from(&socket).set_tcp_nodelay(true)?;
     SockRef::from(&socket).set_out_of_band_inline(true)?;
     match rustix::net::connect(&socket, &addr) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
@@ -163,6 +162,13 @@ pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket.into())
+}
+
+/// Has the kernel send small segments at once, instead of holding them back until others are acknowledged (TCP_NODELAY).
+/// Unix sockets know no segments.
+pub fn send_at_once(socket: impl AsFd) {
+    // It only fails on what is not TCP.
+    let _ = SockRef::from(&socket).set_tcp_nodelay(true);
 }
 
 /// Has the kernel probe the peer while the connection is silent. Unix sockets need none.

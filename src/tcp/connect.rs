@@ -112,7 +112,7 @@ async fn attempt(
 async fn reach(endpoint: &Endpoint) -> io::Result<Socket> {
     match endpoint {
         Endpoint::Inet(addr) => {
-            let socket = Socket::new(socket::connect_tcp(*addr)?)?;
+            let socket = Socket::connecting(socket::connect_tcp(*addr)?)?;
             socket.established().await?;
             Ok(socket)
         }
@@ -120,7 +120,7 @@ async fn reach(endpoint: &Endpoint) -> io::Result<Socket> {
         Endpoint::Unix(path) => loop {
             match socket::connect_unix(path) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(UNIX_QUEUE_PAUSE).await,
-                connected => return Socket::new(connected?),
+                connected => return Socket::connecting(connected?),
             }
         },
     }

@@ -42,7 +42,7 @@ pub(super) struct Direction {
     tier: Tier,
     /// Reads in a row that spoke for the other tier.
     streak: u8,
-    source: Source,
+    end: StreamEnd,
     /// Bytes that the sink's kernel has taken.
     delivered: u64,
 }
@@ -56,14 +56,14 @@ enum Tier {
     Splice(Option<Loan>),
 }
 
-/// What is known of the source.
+/// How far the end of the stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// More may come.
+enum StreamEnd {
+    /// More may come from the source.
     Open,
-    /// It has ended; what is queued is still to be delivered.
-    Ended,
-    /// It has ended, all is delivered and the sink has been told.
+    /// The source has ended; what is queued is still to be delivered.
+    Reached,
+    /// All is delivered, and the sink has been told.
     PassedOn,
 }
 
@@ -89,7 +89,7 @@ pub(super) enum Broken {
 
 impl Direction {
     pub(super) fn new() -> Self {
-        Self { tier: Tier::Copy(Bytes::new()), streak: 0, source: Source::Open, delivered: 0 }
+        Self { tier: Tier::Copy(Bytes::new()), streak: 0, end: StreamEnd::Open, delivered: 0 }
     }
 
     /// Bytes that the sink's kernel has taken.
@@ -99,15 +99,15 @@ impl Direction {
 
     /// Whether the source has ended.
     pub(super) fn has_ended(&self) -> bool {
-        self.source != Source::Open
+        self.end != StreamEnd::Open
     }
 
     /// Tells the sink that the source has ended, unless something is still to be delivered: FIN.
     pub(super) fn pass_on_end(&mut self, sink: &Socket) -> io::Result<()> {
-        if self.source == Source::Ended && self.is_flushed() {
+        if self.end == StreamEnd::Reached && self.is_flushed() {
             self.tier = Tier::Copy(Bytes::new());
             sink.finish()?;
-            self.source = Source::PassedOn;
+            self.end = StreamEnd::PassedOn;
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Direction {
         sink: &Socket,
         local: &Local,
     ) -> Result<Waiting, Broken> {
-        if self.source == Source::PassedOn {
+        if self.end == StreamEnd::PassedOn {
             return Ok(Waiting::Nothing);
         }
         let mut budget = BUDGET;
@@ -143,12 +143,12 @@ impl Direction {
             if self.poll_flush(cx, sink).map_err(Broken::Sink)?.is_pending() {
                 return Ok(Waiting::ForSink);
             }
-            if self.source == Source::Ended {
+            if self.end == StreamEnd::Reached {
                 return Ok(Waiting::Nothing);
             }
             self.choose_tier(local);
             if budget == 0 {
-                local.come_back(cx);
+                local.yield_turn(cx);
                 return Ok(Waiting::ForSource);
             }
             let moved = match &mut self.tier {
@@ -158,7 +158,7 @@ impl Direction {
             match moved {
                 Poll::Pending => return Ok(Waiting::ForSource),
                 Poll::Ready(0) if matches!(self.tier, Tier::Splice(_)) => self.prefer_copying(),
-                Poll::Ready(0) => self.source = Source::Ended,
+                Poll::Ready(0) => self.end = StreamEnd::Reached,
                 Poll::Ready(moved) => {
                     budget = budget.saturating_sub(moved);
                     self.note(moved);
@@ -218,7 +218,7 @@ impl Direction {
     fn poll_splice(&mut self, cx: &mut Context<'_>, source: &Socket, local: &Local) -> Result<Poll<usize>, Broken> {
         let Some(mut pipe) = local.borrow_pipe() else {
             self.prefer_copying();
-            local.come_back(cx);
+            local.yield_turn(cx);
             return Ok(Poll::Pending);
         };
         let moved = source.poll_fill(cx, &mut pipe, BUDGET).map_err(Broken::Source)?;

@@ -45,7 +45,7 @@ use crate::pool::listener::TcpView;
 pub fn serve(local: Rc<Local>, admitted: Admitted) -> impl Future<Output = ()> {
     let Admitted { fd, client: addr, view, permits, placed, accepted_at } = admitted;
     // First, so that whatever happens from here on the client is reset.
-    let client = Socket::new(fd);
+    let client = Socket::accepted(fd);
     let mut outcome = Outcome::open(local.id, &local.registry, &view, addr, accepted_at);
     #[cfg(feature = "faults")]
     fault::panic_at_start_if_asked(&view.state.name);

@@ -14,7 +14,8 @@ use crate::pool::registry::Registry;
 use crate::sys::clock::Tick;
 use crate::sys::socket::ClientAddr;
 
-/// The books of one session. Dropping it closes them: counters, histogram and access record, also after a panic.
+/// What is known of one session. Dropping it adds that to counters and histograms and writes the access record, also after
+/// a panic.
 #[derive(Debug)]
 pub struct Outcome {
     worker: WorkerId,
@@ -47,7 +48,7 @@ pub(super) struct Connected {
 }
 
 impl Outcome {
-    /// Opens the books of a session.
+    /// A session that begins, which is counted from here on.
     pub(super) fn open(
         worker: WorkerId,
         registry: &Arc<Registry>,
@@ -111,7 +112,7 @@ impl Outcome {
         }
     }
 
-    /// Says why the session is over; the books stay open until they are dropped.
+    /// Says why the session is over; it is recorded when this is dropped.
     pub(super) fn ended(&mut self, reason: CloseReason) {
         self.reason = Some(reason);
     }

@@ -38,7 +38,7 @@ struct Progress {
 }
 
 impl Relay<'_> {
-    /// Moves bytes both ways until the session ends; says why it did, and keeps the books in `outcome`.
+    /// Moves bytes both ways until the session ends; says why it did, and notes in `outcome` what moved.
     pub(super) async fn run(&self, outcome: &mut Outcome) -> CloseReason {
         let mut progress = Progress { upstream: Direction::new(), downstream: Direction::new(), half_closed: false };
         let mut client_broken = None;

@@ -24,16 +24,45 @@ pub struct Socket {
     unread: Cell<bool>,
     /// Cleared once both streams have ended.
     resets: Cell<bool>,
+    delay: Cell<Delay>,
 }
 
+/// Whether the kernel may hold small segments of ours back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delay {
+    /// No: TCP_NODELAY is set.
+    Never,
+    /// Nothing was sent yet, so there is nothing that a first segment would wait for.
+    FromSecond,
+    /// From now on, unless that is changed.
+    Now,
+}
+
+/// A first message of this size is one segment on every path: the least that TCP assumes (RFC 9293, 3.7.1). A longer one
+/// may be several, the last of which would wait for the others.
+const ONE_SEGMENT: usize = 536;
+
 impl Socket {
-    /// Registers a non-blocking socket with the current worker's runtime.
+    /// Registers a non-blocking socket that was accepted with the current worker's runtime.
     ///
     /// # Errors
     /// The kernel has no room for another watch; the socket is closed then.
-    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+    pub fn accepted(fd: OwnedFd) -> io::Result<Self> {
+        Self::new(fd, Delay::Never)
+    }
+
+    /// As [`Socket::accepted`], for one that is being connected. Most short sessions send one small message, which is sent
+    /// at once anyway, and are spared the system call that sets TCP_NODELAY.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connecting(fd: OwnedFd) -> io::Result<Self> {
+        Self::new(fd, Delay::FromSecond)
+    }
+
+    fn new(fd: OwnedFd, delay: Delay) -> io::Result<Self> {
         let fd = readiness::watch(fd, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { fd, unread: Cell::new(false), resets: Cell::new(true) })
+        Ok(Self { fd, unread: Cell::new(false), resets: Cell::new(true), delay: Cell::new(delay) })
     }
 
     /// Reads into `buffer`; 0 is the end of the stream.
@@ -96,12 +125,26 @@ impl Socket {
 
     /// Sends what fits of `bytes`.
     pub fn poll_transmit(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.send_at_once(bytes.len());
         self.poll_write_with(cx, |fd| socket::transmit(fd, bytes))
     }
 
     /// Sends what fits of the bytes in a pipe.
     pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        self.send_at_once(pipe.queued());
         self.poll_write_with(cx, |fd| pipe.drain(fd))
+    }
+
+    /// Makes sure that nothing of the next `length` bytes waits for other segments.
+    fn send_at_once(&self, length: usize) {
+        match self.delay.get() {
+            Delay::Never => {}
+            Delay::FromSecond if length <= ONE_SEGMENT => self.delay.set(Delay::Now),
+            Delay::FromSecond | Delay::Now => {
+                self.delay.set(Delay::Never);
+                socket::send_at_once(self.fd.get_ref());
+            }
+        }
     }
 
     fn poll_write_with(
@@ -203,5 +246,41 @@ impl Drop for Socket {
         if self.resets.get() {
             socket::reset_on_close(self.fd.get_ref());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    /// Whether TCP_NODELAY is set before each of these messages is sent.
+    async fn no_delay(messages: &[usize]) -> Vec<bool> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let fd = socket::connect_tcp(listener.local_addr().expect("addr")).expect("connect");
+        let socket = Socket::connecting(fd).expect("register");
+        socket.established().await.expect("established");
+        let mut set = Vec::new();
+        for length in messages {
+            let message = vec![0; *length];
+            let sent = poll_fn(|cx| {
+                let sent = socket.poll_transmit(cx, &message);
+                set.push(SockRef::from(socket.fd.get_ref()).tcp_nodelay().expect("TCP"));
+                sent
+            });
+            assert_eq!(sent.await.expect("sent"), *length);
+        }
+        set
+    }
+
+    #[tokio::test]
+    async fn only_a_first_message_of_one_segment_is_sent_without_setting_no_delay() {
+        assert_eq!(no_delay(&[1, 1, 1]).await, [false, true, true]);
+        assert_eq!(no_delay(&[ONE_SEGMENT, 1]).await, [false, true]);
+        assert_eq!(no_delay(&[ONE_SEGMENT + 1]).await, [true]);
     }
 }

@@ -301,7 +301,7 @@ impl Forwarder {
             if std::mem::replace(&mut has_waited, true) {
                 return Poll::Ready(());
             }
-            self.local.come_back(cx);
+            self.local.yield_turn(cx);
             Poll::Pending
         })
         .await;
