@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use super::load::Load;
 use super::lottery::{Chance, Lottery};
-use super::{Load, Member, Request, positioned};
+use super::member::{Member, positioned};
+use super::request::Request;
 
 /// A member that is available and has weight.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Least connections: the member for whom one more session weighs least, `(active + 1) / weight`.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{self, AtomicUsize};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Member;
 use super::candidate::{Candidate, candidates};
+use super::cost::Cost;
 use super::ledger::Ledger;
+use super::member::Member;
 
 /// Up to so many candidates are read in full by every pick; that is done sooner than a ledger is kept, which costs each
 /// session some 60 ns at its beginning and at its end.
@@ -55,7 +55,7 @@ impl LeastConnections {
     }
 
     fn search(&self, from: &AtomicUsize, tried: &[u16]) -> Option<u16> {
-        let start = from.load(atomic::Ordering::Relaxed);
+        let start = from.load(Ordering::Relaxed);
         let (before, after) = self.candidates.split_at_checked(start)?;
         let mut best: Option<(Cost, usize)> = None;
         for (first, candidates) in [(start, after), (0, before)] {
@@ -67,45 +67,10 @@ impl LeastConnections {
             }
         }
         let (_, index) = best?;
-        from.store((index + 1) % self.candidates.len(), atomic::Ordering::Relaxed);
+        from.store((index + 1) % self.candidates.len(), Ordering::Relaxed);
         Some(self.candidates[index].position)
     }
 }
-
-/// `(active + 1) / weight` as a fraction, compared exactly.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cost {
-    sessions: u64,
-    weight: u64,
-}
-
-impl Cost {
-    /// What one more session would make of `active` ones.
-    pub(super) fn of_one_more(active: u32, weight: u16) -> Self {
-        Self { sessions: u64::from(active) + 1, weight: u64::from(weight) }
-    }
-}
-
-impl Ord for Cost {
-    /// Sessions are below 2^33 and weights below 2^16, so the products fit.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.sessions * other.weight).cmp(&(other.sessions * self.weight))
-    }
-}
-
-impl PartialOrd for Cost {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Cost {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Cost {}
 
 #[cfg(test)]
 mod tests;

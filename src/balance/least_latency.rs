@@ -4,7 +4,8 @@
 //! weight, which costs the same for any number and does not send everyone to the same one.
 
 use super::candidate::{Candidate, Drawn};
-use super::{Member, Request};
+use super::member::Member;
+use super::request::Request;
 
 /// Up to this many are compared all: a cache line each, about as dear as drawing two of many.
 const FEW: usize = 8;

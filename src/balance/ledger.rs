@@ -16,8 +16,8 @@
 use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Load;
-use super::least_connections::Cost;
+use super::cost::Cost;
+use super::load::Load;
 
 /// The loads of the members of one picker.
 #[derive(Debug)]

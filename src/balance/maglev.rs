@@ -14,10 +14,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::least_connections::Cost;
+use super::cost::Cost;
 use super::ledger::Ledger;
+use super::load::Load;
+use super::member::{Member, positioned};
+use super::request::Request;
 use super::rotation::Rotation;
-use super::{Load, Member, Request, positioned};
 use crate::config::Hashing;
 use crate::hash::hash;
 

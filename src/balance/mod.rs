@@ -17,118 +17,32 @@
 //! such a member exists.
 
 mod candidate;
+mod cost;
 mod latency;
 mod least_connections;
 mod least_latency;
 mod ledger;
+mod load;
 mod lottery;
 mod maglev;
+mod member;
 mod power_of_two;
 mod random;
+mod request;
 mod rotation;
 mod round_robin;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use arc_swap::ArcSwapOption;
 
 pub use self::latency::Latency;
 use self::least_connections::LeastConnections;
 use self::least_latency::LeastLatency;
-use self::ledger::Entry;
+pub use self::load::{Lease, Load};
 use self::maglev::Maglev;
+pub use self::member::Member;
 use self::power_of_two::PowerOfTwo;
 use self::random::Random;
+pub use self::request::Request;
 use self::round_robin::RoundRobin;
 use crate::config::Policy;
-
-/// How busy a backend is, over all workers and across reloads. On a cache line of its own, for picks compare many of them.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct Load {
-    active: AtomicU32,
-    /// How long it takes to answer.
-    pub latency: Latency,
-    /// Who is told of what changes; the picker in force decides.
-    entry: ArcSwapOption<Entry>,
-}
-
-/// One outstanding session on a [`Load`]; dropping it ends it.
-#[derive(Debug)]
-pub struct Lease(Arc<Load>);
-
-impl Load {
-    /// Sessions now outstanding, those still connecting included.
-    pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more session until the lease is dropped.
-    pub fn lease(self: &Arc<Self>) -> Lease {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        self.tell();
-        Lease(Arc::clone(self))
-    }
-
-    /// Has this ledger told of every change from now on, and of what there is.
-    fn enter(&self, entry: Entry) {
-        self.entry.store(Some(Arc::new(entry)));
-        self.tell();
-    }
-
-    /// Has nobody told.
-    fn leave(&self) {
-        if self.entry.load().is_some() {
-            self.entry.store(None);
-        }
-    }
-
-    fn tell(&self) {
-        if let Some(entry) = &*self.entry.load() {
-            entry.note(|| self.active());
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-        self.0.tell();
-    }
-}
-
-/// One backend as a picker sees it. Its position in the slice given to [`Picker::build`] is what a pick returns.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Hash of the backend's identity; never depends on its position.
-    pub key: u64,
-    /// Relative share; 0 is never picked.
-    pub weight: u16,
-    /// Whether it may be picked now. Consistent hashing keeps the places of those that may not.
-    pub available: bool,
-    /// Its sessions.
-    pub load: Arc<Load>,
-}
-
-impl Member {
-    fn is_candidate(&self) -> bool {
-        self.available && self.weight > 0
-    }
-}
-
-/// What a pick depends on besides the members.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The moment at which latencies are compared, in milliseconds on a clock that never goes back.
-    pub now_ms: u64,
-    /// Any word, another one each time; what is left to chance comes from it.
-    pub random: u64,
-    /// Hash of the client under the policy's `hash_key`; ignored by policies that do not hash.
-    pub key: u64,
-    /// Members already tried for this session, by position; never picked again.
-    pub tried: &'a [u16],
-}
 
 /// The structure that picks.
 #[derive(Debug)]
@@ -181,11 +95,6 @@ impl Picker {
             Self::Maglev(picker) => picker.pick(request),
         }
     }
-}
-
-/// Items with their positions, as far as a `u16` counts: 65,535 of them.
-fn positioned<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = (u16, T)> {
-    (0..u16::MAX).zip(items)
 }
 
 #[cfg(test)]

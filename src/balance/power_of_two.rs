@@ -5,8 +5,9 @@
 //! at the same backends do not all run to the same one.
 
 use super::candidate::{Candidate, Drawn};
-use super::least_connections::Cost;
-use super::{Member, Request};
+use super::cost::Cost;
+use super::member::Member;
+use super::request::Request;
 
 /// The members that may be picked.
 #[derive(Debug)]

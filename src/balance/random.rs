@@ -1,7 +1,8 @@
 //! Random: by weight and by chance alone. Keeps nothing, so workers need not agree on anything.
 
 use super::candidate::Drawn;
-use super::{Member, Request};
+use super::member::Member;
+use super::request::Request;
 
 /// The members that may be picked.
 #[derive(Debug)]

@@ -1,7 +1,10 @@
 //! What every policy promises, and what the tests of all policies share.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
+use super::member::positioned;
 use super::*;
 use crate::config::{HashKey, Hashing};
 use crate::hash::hash;

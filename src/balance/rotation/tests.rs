@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::balance::positioned;
 
 fn rotation(weights: &[u16]) -> Rotation {
     Rotation::new(positioned(weights.iter().copied()), &BTreeMap::new())
