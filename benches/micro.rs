@@ -31,7 +31,7 @@ fn main() {
         ("maglev", maglev(None), |_| 1),
         ("maglev, bounded load", maglev(Some(1.25)), |_| 1),
     ] {
-        let picker = |backends| Picker::build(policy, members(backends, weight), None);
+        let picker = |backends| activated(policy, members(backends, weight));
         println!("{:<34}{:>10.1}{:>10.1}", name, nanos_per_pick(&picker(10)), nanos_per_pick(&picker(1_000)));
     }
     println!("{:<34}{:>10.2}{:>10.2}", "maglev table, ms", millis_per_table(10), millis_per_table(1_000));
@@ -50,6 +50,12 @@ fn members(count: u16, weight: fn(u16) -> u16) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
+fn activated(policy: Policy, members: Vec<Member>) -> Picker {
+    let picker = Picker::build(policy, members, None);
+    picker.activate();
+    picker
+}
+
 fn nanos_per_pick(picker: &Picker) -> f64 {
     median(|| {
         let start = Instant::now();
@@ -64,7 +70,7 @@ fn nanos_per_pick(picker: &Picker) -> f64 {
 fn nanos_per_lease() -> f64 {
     let members = members(1_000, |_| 1);
     let loads: Vec<_> = members.iter().map(|member| Arc::clone(&member.load)).collect();
-    let _picker = Picker::build(Policy::LeastConnections, members, None);
+    let _picker = activated(Policy::LeastConnections, members);
     median(|| {
         let start = Instant::now();
         for (_, load) in (0..PICKS).zip(loads.iter().cycle()) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::load::Load;
 use super::lottery::{Chance, Lottery};
-use super::member::{Member, positioned};
+use super::member::Member;
+use super::position::positioned;
 use super::request::Request;
 
 /// A member that is available and has weight.

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::candidate::{Candidate, candidates};
 use super::cost::Cost;
-use super::ledger::Ledger;
+use super::load::Load;
+use super::load_index::LoadIndex;
 use super::member::Member;
 
-/// Up to so many candidates are read in full by every pick; that is done sooner than a ledger is kept, which costs each
-/// session some 60 ns at its beginning and at its end.
+/// Up to so many candidates every pick reads all loads; that takes less than an index, which costs each session some 60 ns
+/// at its beginning and at its end.
 const FEW: usize = 32;
 
 /// The members that may be picked, side by side.
@@ -19,43 +20,41 @@ const FEW: usize = 32;
 #[derive(Debug)]
 pub struct LeastConnections {
     candidates: Vec<Candidate>,
-    order: Order,
-}
-
-/// How the least busy is found.
-#[derive(Debug)]
-enum Order {
-    /// By looking at all, from the candidate with this index on: the one after the last pick.
-    From(AtomicUsize),
-    /// By asking.
-    Ledger(Arc<Ledger>),
+    /// The candidate after the last one that a search has found: ties go to the first from here on.
+    start: AtomicUsize,
+    /// Saves the search among many candidates, while it is current.
+    index: Option<Arc<LoadIndex>>,
 }
 
 impl LeastConnections {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
         let candidates = candidates(members);
-        let order = if candidates.len() <= FEW {
-            Order::From(AtomicUsize::new(0))
-        } else {
-            Order::Ledger(Ledger::open(candidates.iter().map(|candidate| (&candidate.load, candidate.weight))))
-        };
-        Self { candidates, order }
+        let index = (candidates.len() > FEW)
+            .then(|| Arc::new(LoadIndex::new(candidates.iter().map(|candidate| candidate.weight))));
+        Self { candidates, start: AtomicUsize::new(0), index }
+    }
+
+    /// Has the candidates' loads report to the index.
+    pub(super) fn activate(&self) {
+        if let Some(index) = &self.index {
+            Load::register_all(self.candidates.iter().map(|candidate| &candidate.load), index);
+        }
     }
 
     /// The least busy that is not among `tried`.
     pub(super) fn pick(&self, tried: &[u16]) -> Option<u16> {
-        match &self.order {
-            Order::From(start) => self.search(start, tried),
-            Order::Ledger(ledger) => {
-                let position = |index: u16| self.candidates[usize::from(index)].position;
-                ledger.pick(|index| tried.contains(&position(index))).map(position)
-            }
+        let position = |index: usize| self.candidates[index].position;
+        match self.index.as_ref().filter(|index| index.is_current()) {
+            Some(index) => index.pick(|leaf| tried.contains(&position(leaf.into()))).map(usize::from),
+            None => self.search(tried),
         }
+        .map(position)
     }
 
-    fn search(&self, from: &AtomicUsize, tried: &[u16]) -> Option<u16> {
-        let start = from.load(Ordering::Relaxed);
+    /// Reads every load.
+    fn search(&self, tried: &[u16]) -> Option<usize> {
+        let start = self.start.load(Ordering::Relaxed);
         let (before, after) = self.candidates.split_at_checked(start)?;
         let mut best: Option<(Cost, usize)> = None;
         for (first, candidates) in [(start, after), (0, before)] {
@@ -67,8 +66,8 @@ impl LeastConnections {
             }
         }
         let (_, index) = best?;
-        from.store((index + 1) % self.candidates.len(), Ordering::Relaxed);
-        Some(self.candidates[index].position)
+        self.start.store((index + 1) % self.candidates.len(), Ordering::Relaxed);
+        Some(index)
     }
 }
 

@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::cost::Cost;
-use super::ledger::Ledger;
 use super::load::Load;
-use super::member::{Member, positioned};
+use super::load_index::LoadIndex;
+use super::member::Member;
+use super::position::positioned;
 use super::request::Request;
 use super::rotation::Rotation;
 use crate::config::Hashing;
@@ -49,7 +50,7 @@ pub struct Maglev {
     table: Arc<Table>,
     /// By rank.
     places: Vec<Place>,
-    bound: Option<(Bound, Arc<Ledger>)>,
+    bound: Option<(Bound, Arc<LoadIndex>)>,
 }
 
 /// Who owns which slot.
@@ -101,14 +102,23 @@ impl Maglev {
             Some(previous) if previous.table.members == members => Arc::clone(&previous.table),
             _ => Arc::new(Table::new(members)),
         };
-        let available = places.iter().filter(|place| place.available).map(|place| (&place.load, place.weight));
-        let bound = hashing.bounded_load.map(|factor| (Bound::new(factor, &places), Ledger::open(available)));
+        let bound = hashing.bounded_load.map(|factor| {
+            let weights = available(&places).map(|place| place.weight);
+            (Bound::new(factor, &places), Arc::new(LoadIndex::new(weights)))
+        });
         Self { table, places, bound }
+    }
+
+    /// Has the loads of the available members report to the index.
+    pub(super) fn activate(&self) {
+        if let Some((_, index)) = &self.bound {
+            Load::register_all(available(&self.places).map(|place| &place.load), index);
+        }
     }
 
     /// The first member in the client's order of slots that is available, untried and within the bound.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
-        let limit = self.bound.as_ref().map(|(bound, ledger)| bound.now(ledger.sessions()));
+        let limit = self.limit();
         let is_open = |place: &Place| place.available && !request.tried.contains(&place.position);
         let accepts = |place: &Place| is_open(place) && limit.is_none_or(|limit| limit.has_room(place));
         let place = self
@@ -116,6 +126,17 @@ impl Maglev {
             .or_else(|| self.search(request.key, accepts))
             .or_else(|| self.least_busy(request.key, is_open))?;
         Some(place.position)
+    }
+
+    /// The bound as it is now, if there is one.
+    fn limit(&self) -> Option<Limit> {
+        let (bound, index) = self.bound.as_ref()?;
+        let sessions = if index.is_current() {
+            index.sessions()
+        } else {
+            available(&self.places).map(|place| u64::from(place.load.active())).sum()
+        };
+        Some(bound.now(sessions))
     }
 
     /// Walks the client's permutation of the slots.
@@ -206,16 +227,15 @@ impl Place {
 
 impl Bound {
     fn new(factor: f64, places: &[Place]) -> Self {
-        let available = places.iter().filter(|place| place.available);
         Self {
             // Lowering admits only finite factors of at least 1, and a float-to-integer cast saturates.
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             factor: u128::from((factor * MILLION).round() as u64),
-            total_weight: available.map(|place| u128::from(place.weight)).sum(),
+            total_weight: available(places).map(|place| u128::from(place.weight)).sum(),
         }
     }
 
-    /// Reads the loads of all members.
+    /// The bound while the available members have so many sessions.
     fn now(self, active: u64) -> Limit {
         Limit { bound: self, sessions: u128::from(active) + 1 }
     }
@@ -229,6 +249,11 @@ impl Limit {
         let fair = self.bound.factor * self.sessions * u128::from(place.weight);
         u128::from(place.load.active()) * self.bound.total_weight * 1_000_000 < fair
     }
+}
+
+/// Those that may be picked now.
+fn available(places: &[Place]) -> impl Iterator<Item = &Place> {
+    places.iter().filter(|place| place.available)
 }
 
 /// Maps a hash evenly to `0..bound`.

@@ -22,8 +22,3 @@ impl Member {
         self.available && self.weight > 0
     }
 }
-
-/// Items with their positions, as far as a `u16` counts: 65,535 of them.
-pub(super) fn positioned<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = (u16, T)> {
-    (0..u16::MAX).zip(items)
-}

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! round_robin        whose turn is it?          turns come from `rotation`, one order for all workers
-//! least_connections  who is least busy?         reads every load, or with many members the `ledger`
+//! least_connections  who is least busy?         reads every load, or with many members the `load_index`
 //! power_of_two       who is less busy of two?   two drawn from the `lottery`, keeps nothing
 //! least_latency      who will answer first?     a few compared by `latency`, of many two from the `lottery`
 //! random             whoever it is              drawn from the `lottery`, keeps nothing
@@ -21,11 +21,12 @@ mod cost;
 mod latency;
 mod least_connections;
 mod least_latency;
-mod ledger;
 mod load;
+mod load_index;
 mod lottery;
 mod maglev;
 mod member;
+mod position;
 mod power_of_two;
 mod random;
 mod request;
@@ -62,12 +63,11 @@ pub enum Picker {
 }
 
 impl Picker {
-    /// Builds a picker over `members`, whose keys all differ.
+    /// Builds a picker over `members`, whose keys all differ. Nothing that is in force changes.
     ///
     /// `previous` is the picker that this one replaces: turns go on where they were, and an expensive table is reused
     /// when only availability changed. A position is a `u16`, so members after the 65,535th are never picked.
     pub fn build(policy: Policy, members: Vec<Member>, previous: Option<&Self>) -> Self {
-        members.iter().for_each(|member| member.load.leave());
         match (policy, previous) {
             (Policy::RoundRobin, Some(Self::RoundRobin(previous))) => {
                 Self::RoundRobin(RoundRobin::resume(&members, previous))
@@ -81,6 +81,22 @@ impl Picker {
                 Self::Maglev(Maglev::new(hashing, members, Some(previous)))
             }
             (Policy::Maglev(hashing), _) => Self::Maglev(Maglev::new(hashing, members, None)),
+        }
+    }
+
+    /// Puts the picker in force: the members' loads report to its load index from now on, and no longer to that of the picker
+    /// it replaces. Only policies that keep an index have something to do, and only the first time.
+    ///
+    /// Picks are right before, during and after, by this picker and by the one that it replaces, for those who still have
+    /// that: whose index lacks the reports of a load, not yet or no longer, reads every load instead. It takes longer, so a
+    /// picker is best activated right before it is published.
+    ///
+    /// The index of a picker that is replaced by one without an index stays right until the replaced one is dropped.
+    pub fn activate(&self) {
+        match self {
+            Self::LeastConnections(picker) => picker.activate(),
+            Self::Maglev(picker) => picker.activate(),
+            Self::RoundRobin(_) | Self::PowerOfTwo(_) | Self::LeastLatency(_) | Self::Random(_) => {}
         }
     }
 

@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use super::member::positioned;
+use super::position::positioned;
 
 /// The middle of a stride, in 2^-32 of it: where a ring's first turn is, so that no ring starts the round ahead of its
 /// share.

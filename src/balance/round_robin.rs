@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::member::{Member, positioned};
+use super::member::Member;
+use super::position::positioned;
 use super::rotation::Rotation;
 
 /// One rotation for all workers: shares are exact over the whole process, not just within a worker.

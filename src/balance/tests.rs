@@ -1,10 +1,12 @@
 //! What every policy promises, and what the tests of all policies share.
 
+mod activation;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::member::positioned;
+use super::position::positioned;
 use super::*;
 use crate::config::{HashKey, Hashing};
 use crate::hash::hash;
