@@ -33,6 +33,9 @@ impl Control {
     pub(super) fn publish(&mut self, generation: u64, config: Arc<Config>, pools: BTreeMap<PoolName, Arc<PoolView>>) {
         let previous = self.snapshot.load_full();
         let new = Arc::new(assemble(generation, config, pools, &self.binder, &self.registry, &previous));
+        // Before and not after: what workers find in the snapshot is ready. Until they find it they go on picking by the
+        // old pickers, which read every load from here on.
+        new.pools.values().for_each(|pool| pool.activate());
         drop(self.snapshot.swap(Arc::clone(&new)));
         // First room, then more: reloads may follow each other sooner than anybody keeps house.
         self.retired.free_unused();

@@ -38,7 +38,7 @@ pub struct BackendView {
 }
 
 impl PoolView {
-    /// Builds the view and its picker from what the backends' status says now.
+    /// Builds the view and its picker from what the backends' status says now. Nothing that is in force changes.
     ///
     /// `previous` is the view it replaces, for what can be reused.
     pub fn build(
@@ -61,6 +61,11 @@ impl PoolView {
         let names = backends.iter().map(|backend| backend.state.key.backend.clone());
         let by_name = names.zip(0..=u16::MAX).collect();
         Self { name, config, backends, by_name, picker }
+    }
+
+    /// Puts the picker in force, right before the view is published for the first time.
+    pub fn activate(&self) {
+        self.picker.activate();
     }
 
     /// The backend of this name, if the pool has it at this endpoint.
