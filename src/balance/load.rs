@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
@@ -31,6 +32,12 @@ struct Registration {
 #[derive(Debug)]
 pub struct Lease(Arc<Load>);
 
+/// One who has asked the backend of a [`Load`] and was not answered yet. While there is one, the latency does not fall.
+///
+/// Dropping it ends the wait and says nothing of the backend.
+#[derive(Debug)]
+pub struct PendingAnswer(Arc<Load>);
+
 impl Load {
     /// Sessions now outstanding, those still connecting included.
     pub fn active(&self) -> u32 {
@@ -43,6 +50,12 @@ impl Load {
         self.active.fetch_add(1, Ordering::AcqRel);
         self.report();
         Lease(Arc::clone(self))
+    }
+
+    /// Counts one more who waits for an answer.
+    pub fn ask(self: &Arc<Self>) -> PendingAnswer {
+        self.latency.add_pending();
+        PendingAnswer(Arc::clone(self))
     }
 
     /// Registers `loads` with `index`, as its leaves in this order: they report to it from now on, and to no other. Done once
@@ -79,5 +92,65 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::AcqRel);
         self.0.report();
+    }
+}
+
+impl PendingAnswer {
+    /// The backend has answered, and this is how long it took.
+    pub fn answered(self, took: Duration, now_ms: u64) {
+        self.0.latency.observe(took, now_ms);
+    }
+
+    /// Nobody waits any more. It counts as an answer that took as long as was waited, so that a backend that has stopped
+    /// answering becomes slow.
+    pub fn gave_up_after(self, waited: Duration, now_ms: u64) {
+        self.0.latency.observe(waited, now_ms);
+    }
+}
+
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        self.0.latency.remove_pending();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_lease_counts_until_it_is_dropped() {
+        let load = Arc::new(Load::default());
+        let (first, second) = (load.lease(), load.lease());
+        assert_eq!(load.active(), 2);
+        drop(first);
+        assert_eq!(load.active(), 1);
+        drop(second);
+        assert_eq!(load.active(), 0);
+    }
+
+    #[test]
+    fn a_latency_does_not_fall_while_an_answer_is_pending() {
+        let (load, start, later) = (Arc::new(Load::default()), 1_000_000, 1_020_000);
+        load.latency.observe(MS, start);
+        let (first, second) = (load.ask(), load.ask());
+        assert_eq!(load.latency.at(later), Some(1_000.0));
+        drop(first);
+        assert_eq!(load.latency.at(later), Some(1_000.0));
+        second.answered(20 * MS, later);
+        assert_eq!(load.latency.at(later), Some(20_000.0));
+        assert!(load.latency.at(2 * later).is_some_and(|fallen| fallen < 1_000.0));
+    }
+
+    #[test]
+    fn who_gives_up_says_how_long_or_nothing() {
+        let (load, start) = (Arc::new(Load::default()), 1_000_000);
+        drop(load.ask());
+        assert_eq!(load.latency.at(start), None);
+        load.ask().gave_up_after(5 * MS, start);
+        assert_eq!(load.latency.at(start), Some(5_000.0));
+        assert!(load.latency.at(start + 10_000).is_some_and(|fallen| fallen < 5_000.0), "nobody waits any more");
     }
 }

@@ -36,7 +36,7 @@ mod round_robin;
 pub use self::latency::Latency;
 use self::least_connections::LeastConnections;
 use self::least_latency::LeastLatency;
-pub use self::load::{Lease, Load};
+pub use self::load::{Lease, Load, PendingAnswer};
 use self::maglev::Maglev;
 pub use self::member::Member;
 use self::power_of_two::PowerOfTwo;

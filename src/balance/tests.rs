@@ -60,17 +60,6 @@ fn another_policy_starts_afresh() {
 }
 
 #[test]
-fn a_lease_counts_until_it_is_dropped() {
-    let load = Arc::new(Load::default());
-    let (first, second) = (load.lease(), load.lease());
-    assert_eq!(load.active(), 2);
-    drop(first);
-    assert_eq!(load.active(), 1);
-    drop(second);
-    assert_eq!(load.active(), 0);
-}
-
-#[test]
 fn positions_beyond_a_u16_are_left_out() {
     let picker = Picker::build(Policy::LeastConnections, members(&vec![0; 65_535]), None);
     assert_eq!(picker.pick(request(0)), None);

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::load::{Lease, PendingAnswer};
 use super::super::tests::{members, request};
 use super::*;
 
@@ -98,23 +99,20 @@ fn one_that_stops_answering_gets_no_more_than_its_share_of_waiting_sessions() {
     let all = members(&[1; 4]);
     let loads: Vec<_> = all.iter().map(|member| Arc::clone(&member.load)).collect();
     let picker = LeastLatency::new(all);
-    let mut under_way = VecDeque::new();
+    let mut under_way: VecDeque<(u64, PendingAnswer, Lease)> = VecDeque::new();
     let mut stuck = Vec::new();
     for ms in 0..60_000 {
         let now = NOW + ms;
-        under_way.retain(|(due, index, _lease): &(u64, usize, _)| {
-            if *due <= ms {
-                loads[*index].latency.settle(10 * MS, now);
-            }
-            *due > ms
-        });
+        while under_way.front().is_some_and(|(due, ..)| *due <= ms) {
+            let (_, pending, _lease) = under_way.pop_front().expect("it has a front");
+            pending.answered(10 * MS, now);
+        }
         let index = usize::from(picker.pick(at(now, ms)).expect("four are there"));
-        loads[index].latency.ask();
-        let lease = loads[index].lease();
+        let (pending, lease) = (loads[index].ask(), loads[index].lease());
         if index == 0 && ms >= 10_000 {
-            stuck.push(lease);
+            stuck.push((pending, lease));
         } else {
-            under_way.push_back((ms + 10, index, lease));
+            under_way.push_back((ms + 10, pending, lease));
         }
     }
     assert!(stuck.len() < 10, "{} sessions wait for ever", stuck.len());
