@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::balance::PendingAnswer;
 use crate::config::AccessLog;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, Side};
@@ -28,8 +29,9 @@ pub struct Outcome {
     /// Every backend tried, in order.
     pub(super) tried: Vec<Arc<BackendState>>,
     pub(super) connected: Option<Connected>,
-    /// When the first byte had gone to the backend, and when its first byte had come.
-    asked_at: Option<Instant>,
+    /// The wait for the backend's first byte, and when the first byte had gone to it.
+    pending: Option<(PendingAnswer, Instant)>,
+    /// When the backend's first byte had come.
     first_byte_at: Option<Instant>,
     pub(super) bytes_up: u64,
     pub(super) bytes_down: u64,
@@ -68,7 +70,7 @@ impl Outcome {
             accepted_at,
             tried: Vec::new(),
             connected: None,
-            asked_at: None,
+            pending: None,
             first_byte_at: None,
             bytes_up: 0,
             bytes_down: 0,
@@ -79,11 +81,8 @@ impl Outcome {
 
     /// Bytes have gone to the backend; only the first time counts, and only before it has spoken.
     pub(super) fn asked(&mut self) {
-        if self.asked_at.is_none() && self.first_byte_at.is_none() {
-            self.asked_at = Some(Instant::now());
-            if let Some(backend) = self.tried.last() {
-                backend.load.latency.ask();
-            }
+        if self.pending.is_none() && self.first_byte_at.is_none() {
+            self.pending = self.tried.last().map(|backend| (backend.load.ask(), Instant::now()));
         }
     }
 
@@ -95,20 +94,19 @@ impl Outcome {
         let (None, Some(connected), Some(backend)) = (self.first_byte_at, self.connected, self.tried.last()) else {
             return;
         };
-        let now = Instant::now();
-        let latency = &backend.load.latency;
-        match self.asked_at {
-            Some(asked_at) => latency.settle(connected.took + (now - asked_at), Tick::now().millis()),
+        let (now, now_ms) = (Instant::now(), Tick::now().millis());
+        match self.pending.take() {
+            Some((pending, asked_at)) => pending.answered(connected.took + (now - asked_at), now_ms),
             // A backend that speaks first was asked by the connection itself.
-            None => latency.observe(connected.took + (now - connected.at), Tick::now().millis()),
+            None => backend.load.latency.observe(connected.took + (now - connected.at), now_ms),
         }
         self.first_byte_at = Some(now);
     }
 
     /// A session that is over and was never answered says how long it waited in vain.
-    fn stop_waiting(&self) {
-        if let (None, Some(asked_at), Some(backend)) = (self.first_byte_at, self.asked_at, self.tried.last()) {
-            backend.load.latency.settle(asked_at.elapsed(), Tick::now().millis());
+    fn stop_waiting(&mut self) {
+        if let Some((pending, asked_at)) = self.pending.take() {
+            pending.gave_up_after(asked_at.elapsed(), Tick::now().millis());
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use crate::balance::{Lease, Request};
+use crate::balance::{Lease, PendingAnswer, Request};
 use crate::metrics::WorkerId;
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
@@ -32,8 +32,9 @@ pub(super) struct Link {
     is_wide: bool,
     /// How many datagrams the kernel has dropped for want of room so far, as it counts them.
     overrun: u32,
-    /// When the first datagram went out; `None` once there was a reply.
-    asked_at: Option<Instant>,
+    /// The wait for the first reply, and when the first datagram went out; `None` once there was a reply. Dropped without
+    /// one, it says nothing: a client that asks what nobody answers is no sign of a slow backend.
+    pending: Option<(PendingAnswer, Instant)>,
     _lease: Lease,
 }
 
@@ -47,7 +48,6 @@ impl Link {
         let Endpoint::Inet(addr) = backend.endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         let socket = udp::connect(addr, None)?;
         backend.state.stats.at(worker).flows.add(1);
-        backend.state.load.latency.ask();
         Ok(Self {
             socket,
             backend: Arc::clone(&backend.state),
@@ -56,7 +56,7 @@ impl Link {
             is_refused: false,
             is_wide: false,
             overrun: 0,
-            asked_at: Some(Instant::now()),
+            pending: Some((backend.state.load.ask(), Instant::now())),
             _lease: backend.state.load.lease(),
         })
     }
@@ -75,7 +75,8 @@ impl Link {
 
     fn belong_to(&mut self, state: &Arc<BackendState>) {
         if !Arc::ptr_eq(&self.backend, state) {
-            self.give_up();
+            // A wait that is begun under one name and ended under another says nothing of either.
+            self.pending = None;
             self.backend = Arc::clone(state);
             self._lease = state.load.lease();
         }
@@ -85,9 +86,9 @@ impl Link {
     pub(super) fn answered(&mut self, worker: WorkerId) {
         self.is_refused = false;
         self.backend.note_answer();
-        if let Some(asked_at) = self.asked_at.take() {
+        if let Some((pending, asked_at)) = self.pending.take() {
             let took = asked_at.elapsed();
-            self.backend.load.latency.settle(took, Tick::now().millis());
+            pending.answered(took, Tick::now().millis());
             self.backend.stats.at(worker).first_byte.observe(took);
         }
     }
@@ -117,19 +118,6 @@ impl Link {
         let before = self.overrun;
         self.overrun = overrun.unwrap_or(before);
         self.overrun.wrapping_sub(before)
-    }
-
-    /// A client that asks what nobody answers says nothing of the backend.
-    fn give_up(&mut self) {
-        if self.asked_at.take().is_some() {
-            self.backend.load.latency.give_up();
-        }
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.give_up();
     }
 }
 
