@@ -3,7 +3,7 @@
 //! A sample above the average replaces it at once; below it the average follows slowly, by a share that grows with the time
 //! since the last one: "peak EWMA", as Finagle and Linkerd have it. Reading never changes anything, it only lets the
 //! average fall with time: a backend that is avoided for being slow must be tried again some day. It does not fall while
-//! somebody waits for an answer: one that has stopped to answer gives no samples, and must not seem faster for it.
+//! an answer is pending: a backend that has stopped answering gives no samples, and must not seem faster for it.
 
 use std::f32::consts::LOG2_E;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// well is back at its share within three to four of these, well below ten seconds.
 const DECAY: Duration = Duration::from_millis(2_000);
 
-/// What is left of an average at the least, in the eyes of a reader: however long nobody came, a backend is not for free.
+/// What a reader sees of an average at the least: however long it was not tried, a backend is never free.
 const KEPT_AT_LEAST: f32 = 0.01;
 
 /// Never sampled. No average is 0.
@@ -24,32 +24,18 @@ const UNKNOWN: u64 = 0;
 pub struct Latency {
     /// Bits of the average as an `f32` of microseconds, above the low 32 bits of the millisecond of the last sample.
     packed: AtomicU64,
-    /// Answers that are waited for.
+    /// Answers that are waited for, by all workers.
     pending: AtomicU32,
 }
 
 impl Latency {
+    /// An answer is waited for, until [`Latency::remove_pending`].
     pub(super) fn add_pending(&self) {
         self.pending.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// It has come, or is no longer waited for.
     pub(super) fn remove_pending(&self) {
-        self.pending.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Somebody asks, and waits until [`Latency::settle`].
-    pub fn ask(&self) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Somebody who asked was answered, or gave up, after `waited`.
-    pub fn settle(&self, waited: Duration, now_ms: u64) {
-        self.pending.fetch_sub(1, Ordering::Relaxed);
-        self.observe(waited, now_ms);
-    }
-
-    /// Somebody who asked gave up, and it says nothing of the backend.
-    pub fn give_up(&self) {
         self.pending.fetch_sub(1, Ordering::Relaxed);
     }
 

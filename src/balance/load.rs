@@ -32,7 +32,7 @@ struct Registration {
 #[derive(Debug)]
 pub struct Lease(Arc<Load>);
 
-/// One who has asked the backend of a [`Load`] and was not answered yet. While there is one, the latency does not fall.
+/// One answer that the backend of a [`Load`] owes. As long as there is one, the latency does not fall.
 ///
 /// Dropping it ends the wait and says nothing of the backend.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Load {
         Lease(Arc::clone(self))
     }
 
-    /// Counts one more who waits for an answer.
+    /// Counts one more answer that the backend owes, until it comes or nobody waits for it any more.
     pub fn ask(self: &Arc<Self>) -> PendingAnswer {
         self.latency.add_pending();
         PendingAnswer(Arc::clone(self))
