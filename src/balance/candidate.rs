@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::load::Load;
-use super::lottery::{Chance, Lottery};
 use super::member::Member;
 use super::position::positioned;
 use super::request::Request;
+use super::weighted_draw::{Chance, Lottery};
 
 /// A member that is available and has weight.
 #[derive(Debug)]

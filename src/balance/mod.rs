@@ -23,7 +23,6 @@ mod least_connections;
 mod least_latency;
 mod load;
 mod load_index;
-mod lottery;
 mod maglev;
 mod member;
 mod position;
@@ -32,6 +31,7 @@ mod random;
 mod request;
 mod rotation;
 mod round_robin;
+mod weighted_draw;
 
 pub use self::latency::Latency;
 use self::least_connections::LeastConnections;
