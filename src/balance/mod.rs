@@ -31,6 +31,8 @@ mod random;
 mod request;
 mod rotation;
 mod round_robin;
+mod split_mix;
+mod weighted_candidates;
 mod weighted_draw;
 
 pub use self::latency::Latency;

@@ -1,30 +1,31 @@
 //! Power of two choices: of two members drawn by weight, the one for whom one more session weighs less.
 //!
 //! Looking at two instead of one takes the longest queue from log n to log log n (Mitzenmacher, "The Power of Two Choices
-//! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers that all look
-//! at the same backends do not all run to the same one.
+//! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers with the same
+//! backends do not all pick the same one.
 
-use super::candidate::{Candidate, Drawn};
+use super::candidate::Candidate;
 use super::cost::Cost;
 use super::member::Member;
 use super::request::Request;
+use super::weighted_candidates::WeightedCandidates;
 
 /// The members that may be picked.
 #[derive(Debug)]
-pub struct PowerOfTwo(Drawn);
+pub struct PowerOfTwo(WeightedCandidates);
 
 impl PowerOfTwo {
     /// A picker over those of `members` that are available and have weight.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        Self(Drawn::new(members))
+        Self(WeightedCandidates::new(members))
     }
 
-    /// The better of two different ones that are not among those tried; the only one if there is one.
+    /// The less busy of two different ones that were not tried; the only one if there is one.
     pub(super) fn pick(&self, request: Request<'_>) -> Option<u16> {
-        let [first, second] = self.0.two(request)?;
+        let [first, second] = self.0.draw_two(request)?;
         let cost = |candidate: &Candidate| Cost::of_one_more(candidate.load.active(), candidate.weight);
-        let better = if cost(second) < cost(first) { second } else { first };
-        Some(better.position)
+        let less_busy = if cost(second) < cost(first) { second } else { first };
+        Some(less_busy.position)
     }
 }
 
