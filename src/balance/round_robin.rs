@@ -1,4 +1,4 @@
-//! Round robin: everyone in turn, by weight.
+//! Round robin: all in turn, by weight.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use super::rotation::Rotation;
 
 /// One rotation for all workers: shares are exact over the whole process, not just within a worker.
 ///
-/// The lock is held for one turn, tens of nanoseconds once a session.
+/// The lock is held for one pick, tens of nanoseconds once a session.
 #[derive(Debug)]
 pub struct RoundRobin {
     /// The key of every member, by position, for the picker that will follow this one.
@@ -18,25 +18,28 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// Turns in the order of `members`.
+    /// A rotation in the order of `members`.
     pub(super) fn new(members: &[Member]) -> Self {
-        Self::with(members, Rotation::new(candidates(members), &BTreeMap::new()))
+        Self::with(members, Rotation::new(weights(members), &BTreeMap::new()))
     }
 
-    /// Turns that go on where `previous` is now: a backend that comes and goes must not send every pick after it to
-    /// the first of the others. Who is new to its weight queues up behind those that are not.
+    /// A rotation that goes on where `previous` is now: a backend that comes and goes must not send every pick after it to
+    /// the first of the others. A member that is new to its weight queues up behind those that are not.
+    ///
+    /// `previous` is copied, and picks on until the new picker is published. The new one repeats what it picks meanwhile: a
+    /// member gets at most as many sessions too many as it is sent in those few milliseconds.
     pub(super) fn resume(members: &[Member], previous: &Self) -> Self {
         let before = previous.rotation().clone();
         let waiting: HashMap<(u64, u16), usize> = before
-            .order()
+            .members()
             .enumerate()
             .map(|(rank, (position, weight))| ((previous.keys[usize::from(position)], weight), rank))
             .collect();
-        let mut queue: Vec<(u16, u16)> = candidates(members).collect();
+        let mut queue: Vec<(u16, u16)> = weights(members).collect();
         queue.sort_by_key(|&(position, weight)| {
             waiting.get(&(members[usize::from(position)].key, weight)).copied().unwrap_or(usize::MAX)
         });
-        Self::with(members, Rotation::new(queue.into_iter(), &before.phases()))
+        Self::with(members, Rotation::new(queue.into_iter(), &before.offsets()))
     }
 
     fn with(members: &[Member], rotation: Rotation) -> Self {
@@ -44,22 +47,20 @@ impl RoundRobin {
         Self { keys, rotation: Mutex::new(rotation) }
     }
 
-    /// The next in turn that is not among `tried`, which keep their place.
+    /// The next one that is not among `tried`, which keep their places.
     pub(super) fn pick(&self, tried: &[u16]) -> Option<u16> {
         self.rotation().next(tried)
     }
 
-    /// A panic cannot leave half a turn behind that matters, so a poisoned rotation goes on.
+    /// Nothing under this lock can panic halfway, so a poisoned rotation is still whole.
     fn rotation(&self) -> MutexGuard<'_, Rotation> {
         self.rotation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Position and weight of everyone who may be picked.
-fn candidates(members: &[Member]) -> impl Iterator<Item = (u16, u16)> {
-    positioned(members)
-        .filter(|(_, member)| member.available && member.weight > 0)
-        .map(|(position, member)| (position, member.weight))
+/// Position and weight of every member that may be picked.
+fn weights(members: &[Member]) -> impl Iterator<Item = (u16, u16)> {
+    positioned(members).filter(|(_, member)| member.is_candidate()).map(|(position, member)| (position, member.weight))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ fn the_heavy_one_is_spread_among_the_others() {
 }
 
 #[test]
-fn only_the_available_with_weight_have_turns() {
+fn only_the_available_with_weight_are_picked() {
     let mut all = members(&[1, 0, 1, 1]);
     all[3].available = false;
     assert_eq!(picks(&RoundRobin::new(&all), 4), [0, 2, 0, 2]);
@@ -32,17 +32,17 @@ fn workers_share_one_rotation() {
     let weights = [1, 2, 3, 10, 50, 50];
     let rounds = 500;
     let picker = RoundRobin::new(&members(&weights));
-    let turns = rounds * weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
+    let count = rounds * weights.iter().map(|weight| usize::from(*weight)).sum::<usize>();
     let mut totals = [0; 6];
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| picks(&picker, turns / 4))).collect();
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| picks(&picker, count / 4))).collect();
         for worker in workers {
             for position in worker.join().unwrap() {
                 totals[usize::from(position)] += 1;
             }
         }
     });
-    assert_eq!(turns % 4, 0);
+    assert_eq!(count % 4, 0);
     assert_eq!(totals, weights.map(|weight| usize::from(weight) * rounds));
 }
 
@@ -71,7 +71,7 @@ fn a_flapping_backend_does_not_favour_the_first() {
     }
     let [a, b, c, d] = totals;
     assert!(a.abs_diff(b) <= 1 && d == 0, "{totals:?}");
-    assert!((80..=170).contains(&c), "a ninth to a sixth of the turns, {totals:?}");
+    assert!((80..=170).contains(&c), "a ninth to a sixth of the picks, {totals:?}");
 }
 
 #[test]
@@ -79,14 +79,14 @@ fn positions_may_change_in_a_rebuild() {
     let before = RoundRobin::new(&members(&[1, 1, 1]));
     assert_eq!(picks(&before, 1), [0]);
     let after = RoundRobin::resume(&[member(9, 1), member(2, 1), member(1, 1), member(0, 1)], &before);
-    assert_eq!(picks(&after, 5), [2, 1, 3, 0, 2], "1 and 2 were waiting, 0 had its turn, 9 is new");
+    assert_eq!(picks(&after, 5), [2, 1, 3, 0, 2], "1 and 2 were waiting, 0 was just picked, 9 is new");
 }
 
 #[test]
 fn a_new_weight_is_a_new_place() {
     let before = RoundRobin::new(&members(&[1, 1, 1]));
     let after = RoundRobin::resume(&members(&[2, 1, 1]), &before);
-    let mut turns = picks(&after, 8);
-    turns.sort_unstable();
-    assert_eq!(turns, [0, 0, 0, 0, 1, 1, 2, 2]);
+    let mut picks = picks(&after, 8);
+    picks.sort_unstable();
+    assert_eq!(picks, [0, 0, 0, 0, 1, 1, 2, 2]);
 }
