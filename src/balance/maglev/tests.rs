@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{MAGLEV, member, members, request};
 use super::super::{Lease, Picker};
+use super::table::SLOTS;
 use super::*;
 use crate::config::{HashKey, Policy};
 
@@ -144,7 +145,7 @@ fn who_is_too_light_for_a_slot_serves_when_nobody_else_does() {
     let mut all = members(&[65_535; 40]);
     all.push(member(40, 1));
     let picker = maglev(all.clone());
-    let light = picker.places.iter().position(|place| place.position == 40).unwrap();
+    let light = picker.members.iter().position(|member| member.position == 40).unwrap();
     assert_eq!(shares(&picker.table)[light], 0);
     all.iter_mut().take(40).for_each(|member| member.available = false);
     let picker = Maglev::new(PLAIN, all, Some(&picker));
