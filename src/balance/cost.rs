@@ -1,4 +1,4 @@
-//! What one more session weighs on a member.
+//! What one more session costs a member: what "least busy" means.
 
 use std::cmp::Ordering;
 

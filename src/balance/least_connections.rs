@@ -1,4 +1,4 @@
-//! Least connections: the member for whom one more session weighs least, `(active + 1) / weight`.
+//! Least connections: the member with the lowest cost of one more session, `(active + 1) / weight`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

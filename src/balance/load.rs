@@ -52,7 +52,7 @@ impl Load {
         Lease(Arc::clone(self))
     }
 
-    /// Counts one more answer that the backend owes, until it comes or nobody waits for it any more.
+    /// Counts one more answer that the backend owes, until it comes or is no longer waited for.
     pub fn ask(self: &Arc<Self>) -> PendingAnswer {
         self.latency.add_pending();
         PendingAnswer(Arc::clone(self))
@@ -69,7 +69,7 @@ impl Load {
 
     fn register(&self, index: &Arc<LoadIndex>, leaf: u16) {
         if let Some(before) = self.registration.load().as_ref().and_then(|before| before.index.upgrade()) {
-            // First, so that nobody asks an index that lacks a load.
+            // Before the load stops reporting to it, so that it is not asked without.
             before.supersede();
         }
         self.registration.store(Some(Arc::new(Registration { index: Arc::downgrade(index), leaf })));
@@ -101,8 +101,8 @@ impl PendingAnswer {
         self.0.latency.observe(took, now_ms);
     }
 
-    /// Nobody waits any more. It counts as an answer that took as long as was waited, so that a backend that has stopped
-    /// answering becomes slow.
+    /// The answer is no longer waited for. It counts as one that took as long as was waited, so that a backend that has
+    /// stopped answering becomes slow.
     pub fn gave_up_after(self, waited: Duration, now_ms: u64) {
         self.0.latency.observe(waited, now_ms);
     }
@@ -145,12 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_says_how_long_or_nothing() {
+    fn giving_up_says_how_long_was_waited_or_nothing() {
         let (load, start) = (Arc::new(Load::default()), 1_000_000);
         drop(load.ask());
         assert_eq!(load.latency.at(start), None);
         load.ask().gave_up_after(5 * MS, start);
         assert_eq!(load.latency.at(start), Some(5_000.0));
-        assert!(load.latency.at(start + 10_000).is_some_and(|fallen| fallen < 5_000.0), "nobody waits any more");
+        assert!(load.latency.at(start + 10_000).is_some_and(|fallen| fallen < 5_000.0), "nothing is pending");
     }
 }

@@ -13,7 +13,7 @@
 //!                └──► superseded ◄┘         another index has taken over a load: never to be asked again
 //! ```
 //!
-//! Whoever picks by an index that is not current reads every load instead, which takes longer and is as right.
+//! A picker whose index is not current reads every load instead, which takes longer and is as right.
 
 mod tournament;
 

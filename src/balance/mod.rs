@@ -1,16 +1,17 @@
 //! Balancing: a [`Policy`] is configured, a [`Picker`] is built from it and picks.
 //!
-//! A picker is built by the control plane whenever the members of a pool or their availability change, and is shared
-//! by all workers inside a snapshot. It does no I/O and reads no clock. What must outlive it (the number of sessions)
-//! lives in each member's [`Load`]. A pick happens once a session and allocates nothing.
+//! The control plane builds a picker whenever the members of a pool or their availability change, activates it, and
+//! publishes it inside a snapshot that all workers share. A picker does no I/O and reads no clock. What must outlive it
+//! (sessions and latency) lives in each member's [`Load`]. A pick happens once a session and allocates nothing.
 //!
 //! ```text
-//! round_robin        whose turn is it?          turns come from `rotation`, one order for all workers
-//! least_connections  who is least busy?         reads every load, or with many members the `load_index`
-//! power_of_two       who is less busy of two?   two drawn from the `lottery`, keeps nothing
-//! least_latency      who will answer first?     a few compared by `latency`, of many two from the `lottery`
-//! random             whoever it is              drawn from the `lottery`, keeps nothing
-//! maglev             whose key is this?         a table filled in the order of `rotation`
+//! round_robin        the next one              of one `rotation` for all workers
+//! least_connections  the least busy            by the `cost` of one more session: reads every load, or with many members
+//!                                              asks the `load_index`
+//! power_of_two       the less busy of two      drawn from the `weighted_candidates`
+//! least_latency      the fastest for its load  by `latency`: of few members all, of many two `weighted_candidates`
+//! random             any                       drawn from the `weighted_candidates`
+//! maglev             the client's own          owner of its slot in a table that is filled in `rotation`
 //! ```
 //!
 //! What every policy promises: a pick is available, has weight and was not tried before, and there is a pick whenever
@@ -47,18 +48,18 @@ pub use self::request::Request;
 use self::round_robin::RoundRobin;
 use crate::config::Policy;
 
-/// The structure that picks.
+/// The structure that picks: built without any effect, then activated and published, then replaced.
 #[derive(Debug)]
 pub enum Picker {
-    /// Smooth weighted turns.
+    /// All in turn, by weight.
     RoundRobin(RoundRobin),
     /// The fewest sessions for its weight.
     LeastConnections(LeastConnections),
     /// The less busy of two.
     PowerOfTwo(PowerOfTwo),
-    /// The one that will answer first.
+    /// The one that is likely to answer first.
     LeastLatency(LeastLatency),
-    /// Anyone.
+    /// Any, by weight.
     Random(Random),
     /// Consistent hashing.
     Maglev(Maglev),
@@ -67,7 +68,7 @@ pub enum Picker {
 impl Picker {
     /// Builds a picker over `members`, whose keys all differ. Nothing that is in force changes.
     ///
-    /// `previous` is the picker that this one replaces: turns go on where they were, and an expensive table is reused
+    /// `previous` is the picker that this one replaces: a rotation goes on where it was, and an expensive table is reused
     /// when only availability changed. A position is a `u16`, so members after the 65,535th are never picked.
     pub fn build(policy: Policy, members: Vec<Member>, previous: Option<&Self>) -> Self {
         match (policy, previous) {
@@ -86,14 +87,13 @@ impl Picker {
         }
     }
 
-    /// Puts the picker in force: the members' loads report to its load index from now on, and no longer to that of the picker
-    /// it replaces. Only policies that keep an index have something to do, and only the first time.
+    /// Makes the members' loads report to the load index of this picker, and no longer to that of the picker it replaces.
+    /// Does nothing the second time, and nothing for a policy without an index.
     ///
-    /// Picks are right before, during and after, by this picker and by the one that it replaces, for those who still have
-    /// that: whose index lacks the reports of a load, not yet or no longer, reads every load instead. It takes longer, so a
-    /// picker is best activated right before it is published.
-    ///
-    /// The index of a picker that is replaced by one without an index stays right until the replaced one is dropped.
+    /// No pick goes by stale loads, before, during or after, by this picker or by the one it replaces, which a session may
+    /// still hold: a picker reads every load itself while some of them do not report to its index, not yet or no longer.
+    /// That takes longer, so the time for it is right before publishing. An index that is replaced by none goes on getting
+    /// reports until its picker is dropped.
     pub fn activate(&self) {
         match self {
             Self::LeastConnections(picker) => picker.activate(),

@@ -1,4 +1,4 @@
-//! Power of two choices: of two members drawn by weight, the one for whom one more session weighs less.
+//! Power of two choices: of two members drawn by weight, the one with the lower cost of one more session.
 //!
 //! Looking at two instead of one takes the longest queue from log n to log log n (Mitzenmacher, "The Power of Two Choices
 //! in Randomized Load Balancing", 2001). It costs the same for any number of members, and many balancers with the same

@@ -39,7 +39,7 @@ pub(super) fn request(key: u64) -> Request<'static> {
 }
 
 #[test]
-fn nobody_available_gives_none() {
+fn none_available_gives_none() {
     for policy in POLICIES {
         let mut down = members(&[1, 2, 3]);
         down.iter_mut().for_each(|member| member.available = false);
@@ -71,9 +71,9 @@ fn positions_beyond_a_u16_are_left_out() {
 }
 
 proptest! {
-    /// A session that tries everyone sees each member that may be picked once, and nobody else.
+    /// A session that tries one after the other sees each member that may be picked once, and no other.
     #[test]
-    fn trying_on_visits_everyone_who_may_be_picked_once(
+    fn trying_on_visits_each_that_may_be_picked_once(
         states in prop::collection::vec((0..4u16, any::<bool>(), 0..5usize), 0..20),
         policy in prop::sample::select(POLICIES.as_slice()),
         key in any::<u64>(),

@@ -1,4 +1,4 @@
-//! A tournament of members, won by the one for whom one more session costs least, and corrected one change at a time.
+//! A tournament of members, won by the one with the lowest cost of one more session, and corrected one change at a time.
 //!
 //! The members are the leaves of a binary tree, and every inner node names the winner of the two below it. A change of one
 //! leaf replays the matches between it and the root: as many comparisons as the tree is high.
@@ -30,7 +30,7 @@ struct Leaf {
     last_pick: u64,
 }
 
-/// The winner where nobody plays: at the end of a tree that is not full.
+/// The winner where there is no leaf: at the end of a tree that is not full.
 const NO_LEAF: u16 = u16::MAX;
 
 impl Tournament {
@@ -121,7 +121,7 @@ impl Tournament {
 
     /// Whether no leaf beats the winner.
     pub(super) fn is_decided(&self) -> bool {
-        let winner = self.winner().expect("somebody plays");
+        let winner = self.winner().expect("there are leaves");
         (0..u16::MAX).take(self.leaves.len()).all(|leaf| !self.beats(leaf, winner))
     }
 }

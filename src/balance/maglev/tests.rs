@@ -92,7 +92,7 @@ fn a_backend_down_moves_only_its_own_clients_and_spreads_them() {
     }
     assert_eq!(moved[3], 0);
     let moved: Vec<u32> = moved.into_iter().filter(|count| *count > 0).collect();
-    assert_eq!(moved.len(), 9, "everyone takes some");
+    assert_eq!(moved.len(), 9, "each takes some");
     assert!(imbalance(&moved) <= 0.1, "20,000 clients went to {moved:?}");
 }
 
@@ -141,7 +141,7 @@ fn availability_reuses_the_table_and_weights_do_not() {
 }
 
 #[test]
-fn who_is_too_light_for_a_slot_serves_when_nobody_else_does() {
+fn one_too_light_for_a_slot_serves_when_it_is_alone() {
     let mut all = members(&[65_535; 40]);
     all.push(member(40, 1));
     let picker = maglev(all.clone());
