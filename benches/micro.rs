@@ -36,6 +36,8 @@ fn main() {
     }
     println!("{:<34}{:>10.2}{:>10.2}", "maglev table, ms", millis_per_table(10), millis_per_table(1_000));
     println!("{:<34}{:>10.2}", "a session on 1 of 1,000, ns", nanos_per_lease());
+    println!("{:<34}{:>10.2}", "a pick of 1,000 before activating", nanos_before_activation());
+    println!("{:<34}{:>10.2}", "activating 1,000, ms", millis_per_activation());
     println!("{:<34}{:>10.2}", "a look at the snapshot, ns", nanos_per_look());
     println!("{:<34}{:>10.2}", "configuration of 10,000 backends, ms", millis_per_configuration());
 }
@@ -77,6 +79,20 @@ fn nanos_per_lease() -> f64 {
             drop(black_box(load.lease()));
         }
         start.elapsed().as_nanos() as f64 / PICKS as f64
+    })
+}
+
+/// What a pick takes by a picker whose loads do not report to it, not yet or no longer.
+fn nanos_before_activation() -> f64 {
+    nanos_per_pick(&Picker::build(Policy::LeastConnections, members(1_000, |_| 1), None))
+}
+
+fn millis_per_activation() -> f64 {
+    median(|| {
+        let picker = Picker::build(Policy::LeastConnections, members(1_000, |_| 1), None);
+        let start = Instant::now();
+        picker.activate();
+        start.elapsed().as_secs_f64() * 1e3
     })
 }
 
