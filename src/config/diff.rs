@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use super::{Backend, BackendName, Config, Listener, ListenerName, Pool, PoolName, Protocol};
+use super::types::{Backend, BackendName, Config, Listener, ListenerName, Pool, PoolName, Protocol};
 
 /// The difference between two configurations. The order of backends in the file means nothing and is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -166,8 +166,8 @@ fn differing(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Machine;
     use super::*;
+    use crate::config::Machine;
     use std::num::NonZeroUsize;
 
     const OLD: &str = r#"

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use crate::config::error::quote;
-use crate::config::{BackendAddr, BindAddr};
+use crate::config::types::{BackendAddr, BindAddr};
 
 /// `sun_path` of a unix address is 108 bytes, the last of them 0 (unix(7)).
 const MAX_UNIX_PATH: usize = 107;

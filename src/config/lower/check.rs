@@ -12,7 +12,7 @@ use crate::config::error::{Problem, quote};
 use crate::config::file;
 use crate::config::place::Place;
 use crate::config::read::{At, Field};
-use crate::config::{DnsName, DnsProbe, HealthCheck, PassiveCheck, Probe, RecordType, ResponseCode, UdpProbe};
+use crate::config::types::{DnsName, DnsProbe, HealthCheck, PassiveCheck, Probe, RecordType, ResponseCode, UdpProbe};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);

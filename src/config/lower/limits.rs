@@ -2,8 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::Machine;
-use crate::config::{Listener, MAX_PROBES_IN_FLIGHT, Protocol};
+use crate::config::types::{Listener, MAX_PROBES_IN_FLIGHT, Machine, Protocol};
 
 /// A session is two sockets.
 const DESCRIPTORS_PER_SESSION: u64 = 2;

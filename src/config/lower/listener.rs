@@ -12,7 +12,7 @@ use crate::config::error::{Problem, did_you_mean, quote};
 use crate::config::file::{self, File};
 use crate::config::place::Place;
 use crate::config::read::At;
-use crate::config::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol, Tcp};
+use crate::config::types::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol, Tcp};
 
 /// A year of silence: whoever wants more wants none, and a limit that never comes hides dead peers for ever.
 pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -14,7 +14,7 @@ mod tests;
 mod udp;
 mod value;
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -23,7 +23,7 @@ use super::error::{ConfigErrors, Problem, Problems};
 use super::file::{self, File};
 use super::place::Place;
 use super::read::{At, Field};
-use super::{Admin, Config, Protocol};
+use super::types::{Admin, Config, Machine, Protocol};
 use limits::{Budget, Demand, Shares};
 
 /// Beyond this the sockets and the counters of each worker cost more than another worker brings.
@@ -40,17 +40,6 @@ const LONGEST_BUSY_POLL: Duration = Duration::from_millis(1);
 
 const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_LOG: &str = "info";
-
-/// What of the machine the limits are checked against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Machine {
-    /// Open descriptors that this process may have (the hard limit, which `run` raises itself to).
-    pub descriptor_limit: u64,
-    /// Ports that sockets without one of their own may have; each flow takes one, whatever its backend.
-    pub ephemeral_ports: u32,
-    /// CPUs in the affinity mask.
-    pub cpus: NonZeroUsize,
-}
 
 pub(super) fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Config, ConfigErrors> {
     let mut problems = Problems::default();

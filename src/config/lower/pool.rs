@@ -10,7 +10,7 @@ use crate::config::error::{Problem, quote};
 use crate::config::file::{self, Entry, File};
 use crate::config::place::Place;
 use crate::config::read::{At, Field};
-use crate::config::{Backend, BackendAddr, BackendName, HashKey, Hashing, OnDown, Policy, Pool, PoolName, Role};
+use crate::config::types::{Backend, BackendAddr, BackendName, HashKey, Hashing, OnDown, Policy, Pool, PoolName, Role};
 
 /// The position of a backend is a `u16` wherever one is picked.
 const MAX_BACKENDS: usize = 65_535;

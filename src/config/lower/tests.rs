@@ -1,9 +1,10 @@
 //! What is refused and how it is told; what is assumed when the file does not say.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{
+use crate::config::types::{
     AccessLog, Assignment, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnBackendDown, OnDown,
     Policy, PoolName, Probe, Protocol, Quota, Role, Tcp, UdpProbe,
 };

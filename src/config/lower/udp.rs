@@ -11,7 +11,7 @@ use crate::config::error::{Problem, quote};
 use crate::config::file::{self, Entry, File};
 use crate::config::place::Place;
 use crate::config::read::{Amount, At, Field, Size};
-use crate::config::{Assignment, OnBackendDown, Quota, Udp};
+use crate::config::types::{Assignment, OnBackendDown, Quota, Udp};
 
 const DEFAULT_FLOW_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
