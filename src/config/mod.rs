@@ -2,14 +2,13 @@
 //!
 //! Text becomes a [`Config`] in two steps: `file` mirrors the TOML with the place of every value (by means of `read`),
 //! and `lower` decides defaults, checks references and reports *all* errors at once, each with its place (by means of
-//! `error` and `place`). What comes out is made of `types`, and nothing re-checks it. [`diff`] compares two
+//! `error`). What comes out is made of `types`, and nothing re-checks it. [`diff`] compares two
 //! configurations and says what a reload will do.
 
 pub mod diff;
 mod error;
 mod file;
 mod lower;
-mod place;
 mod read;
 mod types;
 

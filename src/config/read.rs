@@ -9,8 +9,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, Problems, did_you_mean, nearest, quote};
-use super::place::Place;
+use super::error::{Place, Problem, Problems, did_you_mean, nearest, quote};
 
 /// A value and its place.
 #[derive(Debug, Clone)]

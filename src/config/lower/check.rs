@@ -8,9 +8,8 @@ use super::address::Refusal;
 use super::pool::LONGEST_ATTEMPT;
 use super::udp::unix_backends;
 use super::value::Show;
-use crate::config::error::{Problem, quote};
+use crate::config::error::{Place, Problem, quote};
 use crate::config::file;
-use crate::config::place::Place;
 use crate::config::read::{At, Field};
 use crate::config::types::{DnsName, DnsProbe, HealthCheck, PassiveCheck, Probe, RecordType, ResponseCode, UdpProbe};
 

@@ -8,9 +8,8 @@ use std::time::Duration;
 use super::Lowering;
 use super::address;
 use super::udp::is_udp;
-use crate::config::error::{Problem, did_you_mean, quote};
+use crate::config::error::{Place, Problem, did_you_mean, quote};
 use crate::config::file::{self, File};
-use crate::config::place::Place;
 use crate::config::read::At;
 use crate::config::types::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol, Tcp};
 

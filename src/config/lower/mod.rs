@@ -19,9 +19,8 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::error::{ConfigErrors, Problem, Problems};
+use super::error::{ConfigErrors, Place, Problem, Problems};
 use super::file::{self, File};
-use super::place::Place;
 use super::read::{At, Field};
 use super::types::{Admin, Config, Machine, Protocol};
 use limits::{Budget, Demand, Shares};
@@ -42,10 +41,9 @@ const DEFAULT_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_LOG: &str = "info";
 
 pub(super) fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Config, ConfigErrors> {
-    let mut problems = Problems::default();
     let (document, syntax_errors) = DeTable::parse_recoverable(text);
     let document = document.get_ref();
-    problems.report_syntax(text, document, syntax_errors);
+    let mut problems = Problems::new(text, document, syntax_errors);
     let file = File::read_document(document, &mut problems);
     let config = Lowering { problems: &mut problems, machine }.config(&file);
     problems.finish(origin, text, document)?;

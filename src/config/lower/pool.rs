@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::Lowering;
 use super::address;
-use crate::config::error::{Problem, quote};
+use crate::config::error::{Place, Problem, quote};
 use crate::config::file::{self, Entry, File};
-use crate::config::place::Place;
 use crate::config::read::{At, Field};
 use crate::config::types::{Backend, BackendAddr, BackendName, HashKey, Hashing, OnDown, Policy, Pool, PoolName, Role};
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use super::Lowering;
 use super::address;
 use super::listener::LONGEST_SILENCE;
-use crate::config::error::{Problem, quote};
+use crate::config::error::{Place, Problem, quote};
 use crate::config::file::{self, Entry, File};
-use crate::config::place::Place;
 use crate::config::read::{Amount, At, Field, Size};
 use crate::config::types::{Assignment, OnBackendDown, Quota, Udp};
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::Lowering;
 use super::address::Refusal;
-use crate::config::error::{Problem, did_you_mean, quote};
-use crate::config::place::Place;
+use crate::config::error::{Place, Problem, did_you_mean, quote};
 use crate::config::read::{At, Field};
 
 /// The clock of the workers ticks in milliseconds.

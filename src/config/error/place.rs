@@ -7,11 +7,11 @@ use toml::de::{DeTable, DeValue};
 
 /// A stretch of the text, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Where it starts.
-    pub(super) start: usize,
+    pub(crate) start: usize,
     /// Just behind it; the same as `start` where something is missing.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 impl From<Range<usize>> for Place {
