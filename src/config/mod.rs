@@ -1,18 +1,18 @@
 //! The configuration: text in, values out that are decided, with every reference resolved and nothing left to check.
 //!
-//! Text becomes a [`Config`] in two steps: `file` mirrors the TOML with the place of every value (by means of `read`),
-//! and `lower` decides defaults, checks references and reports *all* errors at once, each with its place (by means of
-//! `error`). What comes out is made of `types`, and nothing re-checks it. [`diff`] compares two
-//! configurations and says what a reload will do.
+//! Text becomes a [`Config`] in two steps. `file` declares every key and reads each value by itself; `lower` decides what
+//! the values mean together and what they refer to. Both report *all* errors, each with its place, by means of `error`.
+//! What comes out is made of `types`, and nothing re-checks it. [`diff`] compares two configurations and says what a
+//! reload will do; [`file_keys`] is what may be written, as data.
 
 pub mod diff;
 mod error;
 mod file;
 mod lower;
-mod read;
 mod types;
 
 pub use error::{ConfigErrors, Diagnostic};
+pub use file::{BadLogFilter, file_keys, keys, log_filter};
 pub use types::{
     AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, DnsName, DnsProbe, HashKey,
     Hashing, HealthCheck, Listener, ListenerName, MAX_PROBES_IN_FLIGHT, Machine, OnBackendDown, OnDown, PassiveCheck,
@@ -48,20 +48,4 @@ impl Config {
     pub fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Self, ConfigErrors> {
         lower::parse(origin, text, machine)
     }
-}
-
-/// Why something is no list of log directives.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}", help.as_ref().map_or_else(String::new, |help| format!(": {help}")))]
-pub struct BadLogFilter {
-    message: String,
-    help: Option<String>,
-}
-
-/// Filter directives from elsewhere than the file, held to the same rule as the key `log`; without space in the answer.
-///
-/// # Errors
-/// The first directive that is none.
-pub fn log_filter(text: &str) -> Result<String, BadLogFilter> {
-    lower::log::directives(text).map_err(|(message, help)| BadLogFilter { message, help })
 }

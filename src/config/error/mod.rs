@@ -46,6 +46,11 @@ impl Problems {
         self.found.push(problem);
     }
 
+    /// Adds all of them, if there are any.
+    pub(crate) fn report_all(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.found.extend(problems);
+    }
+
     /// Nothing, if nothing was found; otherwise what is to be shown.
     pub(crate) fn finish(mut self, origin: &str, text: &str, document: &DeTable<'_>) -> Result<(), ConfigErrors> {
         self.drop_consequences_of_syntax_errors(text);

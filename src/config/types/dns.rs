@@ -14,6 +14,11 @@ pub struct RecordType(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseCode(pub u8);
 
+impl RecordType {
+    /// An IPv4 address.
+    pub const A: Self = Self(1);
+}
+
 impl DnsName {
     /// Of a label, and of a whole name in wire format (RFC 1035, 2.3.4).
     const MAX_LABEL: usize = 63;

@@ -1,7 +1,46 @@
 //! Filter directives of the log: `info`, or `warn,evenkeel::health=debug`.
 
-use super::address::Refusal;
+use std::borrow::Cow;
+
+use super::keys::{Shape, Text};
+use super::read::{Raw, Read, Reader, Refusal, Written};
 use crate::config::error::{nearest, quote};
+
+/// Directives without space, each of which has a level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogFilter(pub(crate) Cow<'static, str>);
+
+/// Why something is no list of log directives.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}{}", help.as_ref().map_or_else(String::new, |help| format!(": {help}")))]
+pub struct BadLogFilter {
+    message: String,
+    help: Option<String>,
+}
+
+/// Filter directives from elsewhere than the file, held to the same rule as the key `log`; without space in the answer.
+///
+/// # Errors
+/// The first directive that is none.
+pub fn log_filter(text: &str) -> Result<String, BadLogFilter> {
+    directives(text).map_err(|(message, help)| BadLogFilter { message, help })
+}
+
+impl Read for LogFilter {
+    fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
+        reader.text(raw, directives).map(|directives| Self(directives.into()))
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text(Text { what: "levels", pattern: None })
+    }
+}
+
+impl Written for LogFilter {
+    fn written(&self) -> String {
+        format!("\"{}\"", self.0)
+    }
+}
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -9,7 +48,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 ///
 /// The filter itself takes a word that is no level for a target and would log all of it: a slip of the pen must not
 /// turn logging into that. It takes no space either, which people write after a comma.
-pub(in crate::config) fn directives(text: &str) -> Result<String, Refusal> {
+fn directives(text: &str) -> Result<String, Refusal> {
     let directives: Vec<&str> = text.split(',').map(str::trim).collect();
     directives.iter().copied().try_for_each(directive)?;
     Ok(directives.join(","))

@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use super::keys::{Shape, Text};
+use super::read::{Raw, Read, Reader, Refusal};
 use crate::config::error::quote;
-use crate::config::types::{BackendAddr, BindAddr};
+use crate::config::types::{BackendAddr, BackendName};
 
 /// `sun_path` of a unix address is 108 bytes, the last of them 0 (unix(7)).
 const MAX_UNIX_PATH: usize = 107;
@@ -16,17 +18,77 @@ const MAX_HOST: usize = 253;
 /// Of one label of a host name (RFC 1035, 2.3.4).
 const MAX_LABEL: usize = 63;
 
-/// Why something is not an address: what is wrong, and what to write instead.
-pub(super) type Refusal = (String, Option<String>);
+/// Where a listener is; what is spoken there is said elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Inet(SocketAddr),
+    Unix(PathBuf),
+}
 
-/// What a TCP listener binds.
-pub(super) fn bind(text: &str) -> Result<BindAddr, Refusal> {
+/// An address that only this machine can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Loopback(pub(crate) SocketAddr);
+
+/// The path of a unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnixPath(pub(crate) PathBuf);
+
+/// Where a backend is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) addr: BackendAddr,
+    /// What a backend there is called unless it has a name of its own: the address as it stands in the file.
+    pub(crate) name: BackendName,
+}
+
+impl Read for Endpoint {
+    fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
+        reader.text(raw, endpoint)
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text(Text { what: "address", pattern: Some("^(unix:/.*[^/]|.+:[0-9]+)$") })
+    }
+}
+
+impl Read for Loopback {
+    fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
+        reader.text(raw, loopback).map(Self)
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text(Text { what: "loopback address", pattern: Some("^(127\\.[0-9.]+|\\[.+\\]):[0-9]+$") })
+    }
+}
+
+impl Read for UnixPath {
+    fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
+        reader.text(raw, unix_path).map(Self)
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text(Text { what: "path", pattern: Some("^/.*[^/]$") })
+    }
+}
+
+impl Read for Address {
+    fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
+        reader.text(raw, |text| Ok(Self { addr: backend(text)?, name: BackendName::from(text) }))
+    }
+
+    fn shape((): &()) -> Shape {
+        Shape::Text(Text { what: "address", pattern: Some("^(unix:/.*[^/]|.+:[0-9]+)$") })
+    }
+}
+
+/// What a listener binds.
+fn endpoint(text: &str) -> Result<Endpoint, Refusal> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return unix_path(path).map(BindAddr::Unix);
+        return unix_path(path).map(Endpoint::Unix);
     }
     match inet(text)? {
-        (Host::Ip(ip), port) => bindable(SocketAddr::new(ip, port.get())).map(BindAddr::Tcp),
-        (Host::Scoped(addr), _) => Ok(BindAddr::Tcp(addr)),
+        (Host::Ip(ip), port) => bindable(SocketAddr::new(ip, port.get())).map(Endpoint::Inet),
+        (Host::Scoped(addr), _) => Ok(Endpoint::Inet(addr)),
         (Host::Name(name), port) => Err((
             format!("a listener binds an IP address, and {} is a name", quote(name)),
             Some(format!("`127.0.0.1:{port}` for this machine alone, `0.0.0.0:{port}` and `[::]:{port}` for all")),
@@ -34,8 +96,7 @@ pub(super) fn bind(text: &str) -> Result<BindAddr, Refusal> {
     }
 }
 
-/// Where a backend is.
-pub(super) fn backend(text: &str) -> Result<BackendAddr, Refusal> {
+fn backend(text: &str) -> Result<BackendAddr, Refusal> {
     if let Some(path) = text.strip_prefix("unix:") {
         return unix_path(path).map(BackendAddr::Unix);
     }
@@ -47,19 +108,18 @@ pub(super) fn backend(text: &str) -> Result<BackendAddr, Refusal> {
 }
 
 /// Where the read-only HTTP side listens: this machine alone, for it asks nobody who they are.
-pub(super) fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
-    match bind(text)? {
-        BindAddr::Tcp(addr) | BindAddr::Udp(addr) if addr.ip().is_loopback() => Ok(addr),
-        BindAddr::Tcp(addr) | BindAddr::Udp(addr) => Err((
+fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
+    match endpoint(text)? {
+        Endpoint::Inet(addr) if addr.ip().is_loopback() => Ok(addr),
+        Endpoint::Inet(addr) => Err((
             format!("{} is not a loopback address, and HTTP asks nobody who they are", quote(text)),
             Some(format!("`127.0.0.1:{0}` or `[::1]:{0}`", addr.port())),
         )),
-        BindAddr::Unix(_) => Err(("`http` listens on an IP address; `socket` is the key for a path".to_owned(), None)),
+        Endpoint::Unix(_) => Err(("`http` listens on an IP address; `socket` is the key for a path".to_owned(), None)),
     }
 }
 
-/// The path of a unix socket.
-pub(super) fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
+fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
     let refuse = |why: String| Err((why, None));
     if !path.starts_with('/') {
         return refuse(format!("the path of a unix socket must be absolute, and {} is not", quote(path)));
