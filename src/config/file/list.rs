@@ -8,15 +8,16 @@ use super::name;
 use super::read::{At, Position, Raw, Read, Reader};
 use crate::config::error::{Place, Problem, quote};
 
-const LIST_HINT: &str = "a list is written in brackets, even for one value: [\"...\"]";
-
-/// A list in brackets, never written empty. Elements that were refused are left out.
+/// A list in brackets, never written empty, or one value without them. Elements that were refused are left out.
 #[derive(Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<At<T>>);
 
 impl<T: Read> Read for List<T> {
     fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Array(elements) = raw.value else { return reader.refuse_type(raw, "a list", Some(LIST_HINT)) };
+        let DeValue::Array(elements) = raw.value else {
+            let value = T::read(Raw { position: Position::Alone, ..raw }, &(), reader)?;
+            return Some(Self(vec![At { value, place: raw.place }]));
+        };
         if elements.is_empty() {
             let message = format!("`{}` is empty: it needs at least one", raw.key);
             reader.problems.report(Problem::new(raw.place, message));

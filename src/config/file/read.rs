@@ -105,6 +105,8 @@ pub(crate) struct Raw<'a> {
 pub(super) enum Position {
     /// Its value.
     Value,
+    /// Its value, where it could have a list.
+    Alone,
     /// One of the list that is its value.
     Element,
 }
@@ -181,8 +183,12 @@ impl Reader<'_> {
     pub(super) fn refuse_type<T>(&mut self, raw: Raw<'_>, expected: &str, hint: Option<&str>) -> Option<T> {
         let article = if matches!(raw.value, DeValue::Array(_) | DeValue::Integer(_)) { "an" } else { "a" };
         let found = raw.value.type_str();
-        let each = if raw.position == Position::Element { "each of " } else { "" };
-        let message = format!("{each}`{}` must be {expected}, not {article} {found}", raw.key);
+        let (each, list) = match raw.position {
+            Position::Value => ("", ""),
+            Position::Alone => ("", " or a list"),
+            Position::Element => ("each of ", ""),
+        };
+        let message = format!("{each}`{}` must be {expected}{list}, not {article} {found}", raw.key);
         self.problems.report(Problem::new(raw.place, message).help_if_any(hint.map(str::to_owned)));
         None
     }

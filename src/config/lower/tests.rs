@@ -138,11 +138,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("[listeners.pg]", "[listener.pg]", "6:2 unknown key `listener` -> did you mean `listeners`?"),
     ("bind =", "bnd =", "7:1 unknown key `bnd` -> did you mean `bind`?"),
     (r#"["127.0.0.1:5432"]"#, "[]", "7:8 `bind` is empty: it needs at least one"),
-    (
-        r#"["127.0.0.1:5432"]"#,
-        r#""127.0.0.1:5432""#,
-        r#"7:8 `bind` must be a list, not a string -> a list is written in brackets, even for one value: ["..."]"#,
-    ),
+    (r#"["127.0.0.1:5432"]"#, "5432", "7:8 `bind` must be a string or a list, not an integer"),
     (
         r#"bind = ["127.0.0.1:5432"]
 "#,
@@ -818,6 +814,27 @@ fn addresses_of_every_kind() {
     );
     assert!(matches!(&backends[3].address, BackendAddr::Unix(path) if path.as_os_str() == "/run/b.sock"));
     assert_eq!((backends[4].identity.as_str(), backends[4].weight, backends[4].role), ("again", 0, Role::Backup));
+}
+
+#[test]
+fn a_key_that_takes_a_list_takes_one_value() {
+    let listed = SMALL.replace("[\"db:5432\"]", "[{ address = \"db:5432\", weight = 2 }]");
+    let expected = config(&listed);
+    assert_eq!(config(&listed.replace("[\"127.0.0.1:1\"]", "\"127.0.0.1:1\"")), expected);
+    assert_eq!(config(&listed.replace("[{", "{").replace("}]", "}")), expected);
+    assert_eq!(config(&SMALL.replace("[\"db:5432\"]", "\"db:5432\"")), config(SMALL));
+    let told = |bind: &str, backends: &str| {
+        brief(&errors(&SMALL.replace("[\"127.0.0.1:1\"]", bind).replace("[\"db:5432\"]", backends)))
+    };
+    assert_eq!(
+        told("\"127.0.0.1\"", "1"),
+        "2:8 `127.0.0.1` has no port -> `127.0.0.1:PORT`\n\
+        5:12 `backends` must be an address or a table or a list, not an integer"
+    );
+    assert_eq!(
+        told("[\"127.0.0.1:1\"]", "{ adress = \"db:5432\" }"),
+        "5:14 unknown key `adress` -> did you mean `address`?"
+    );
 }
 
 #[test]
