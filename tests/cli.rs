@@ -47,7 +47,7 @@ fn write(directory: &Path, name: &str, text: &str) -> String {
 
 #[test]
 fn every_help_shows_an_example() {
-    for subcommand in ["run", "check", "demo", "simulate"] {
+    for subcommand in ["run", "check", "schema", "demo", "simulate"] {
         let help = stdout(&evenkeel(&[subcommand, "--help"]));
         let (_, examples) = help.split_once("Example").unwrap_or_else(|| panic!("no example in {help}"));
         assert!(examples.contains(&format!("evenkeel {subcommand} ")), "{help}");
@@ -82,6 +82,7 @@ fn arguments_that_make_no_sense_exit_with_2() {
         &["-c", "evenkeel.toml"],
         &["-t", "-c", "evenkeel.toml", "demo"],
         &["run", "-c", "evenkeel.toml", "--log-format", "xml"],
+        &["schema", "evenkeel.toml"],
         &["demo", "--seconds", "0"],
         &["simulate"],
         &["simulate", "--listen", "nowhere"],

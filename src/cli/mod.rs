@@ -6,6 +6,7 @@ pub mod check;
 mod demo;
 mod interrupt;
 mod run;
+mod schema;
 mod simulate;
 
 use std::io;
@@ -88,6 +89,9 @@ enum Command {
     /// Validate a configuration; binds nothing, connects nowhere
     #[command(after_help = CHECK_HELP)]
     Check(CheckArguments),
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = schema::HELP)]
+    Schema,
     /// Show a balancer at work: simulated backends, traffic and an outage, all in one process
     #[command(after_help = demo::HELP)]
     Demo(demo::Arguments),
@@ -133,6 +137,7 @@ pub fn main() -> Exit {
     match command {
         Some(Command::Run(arguments)) => run::run(arguments.config, arguments.log_format),
         Some(Command::Check(arguments)) => check(&arguments.config, arguments.format),
+        Some(Command::Schema) => schema::run(),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Simulate(arguments)) => simulate::run(&arguments),
         None => match config {

@@ -34,6 +34,7 @@ pub(crate) use address::Endpoint;
 pub(crate) use health::{HealthCheck, PassiveCheck};
 pub(crate) use listener::Listener;
 pub use log::{BadLogFilter, log_filter};
+pub(crate) use name::PATTERN as NAME_PATTERN;
 pub(crate) use pool::{Backend, Pool};
 pub(crate) use read::{At, Field};
 pub(crate) use units::Show;
@@ -49,7 +50,7 @@ use tables::tables;
 use super::error::Problems;
 
 tables! {
-    /// What is not about one listener or one pool.
+    /// A configuration of evenkeel: the process, its listeners and its pools.
     File, "at the top of the file" {
         /// Threads that move bytes. Fixed until the next start.
         workers: NonZeroUsize [bounds::WORKERS] => Words("one for each CPU that it may use"),

@@ -8,7 +8,7 @@ use crate::config::types::{BackendName, PoolName};
 /// Names are labels of metrics and words of a command line.
 const MAX_NAME: usize = 64;
 
-/// What [`check`] accepts.
+/// A regular expression for them.
 pub(crate) const PATTERN: &str = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$";
 
 /// Refuses what could not be typed on a command line or would spoil a metric.
