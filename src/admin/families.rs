@@ -108,7 +108,7 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     gauge(
         "evenkeel_backend_sessions_active",
-        "Sessions now outstanding, those still connecting included.",
+        "Sessions now, those still connecting and UDP flows included.",
         Backends(|backend, out| out.count(&labels(backend), u64::from(backend.load.active()))),
     ),
     counter(
@@ -150,7 +150,7 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     histogram(
         "evenkeel_backend_first_byte_seconds",
-        "From an established connection to the first byte of the backend.",
+        "From an established connection to the backend's first byte; of a UDP flow, to its first reply.",
         Backends(|backend, out| out.durations(&labels(backend), backend.stats.iter().map(|stats| &stats.first_byte))),
     ),
     counter(

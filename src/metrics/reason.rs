@@ -1,12 +1,12 @@
 //! Why things ended: one set of words, shared by the access log, the metrics and the API.
 
-/// Gives a fieldless enum its labels and a dense index.
+/// Gives a fieldless enum its labels, what they mean, and a dense index.
 macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $label:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:literal])+ $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
+            $($(#[doc = $meaning])+ $variant,)+
         }
 
         impl $name {
@@ -21,6 +21,14 @@ macro_rules! labels {
                 match self {
                     $(Self::$variant => $label,)+
                 }
+            }
+
+            /// What it says, in words: the manual has them.
+            pub fn meaning(self) -> String {
+                let lines: &[&str] = match self {
+                    $(Self::$variant => &[$($meaning),+],)+
+                };
+                lines.concat().trim().trim_end_matches('.').to_owned()
             }
 
             /// Dense from 0.
@@ -110,7 +118,7 @@ labels! {
     FlowCloseReason {
         /// It had as many replies as `responses` says.
         Finished = "finished",
-        /// No datagram moved for `flow_idle_timeout`.
+        /// No datagram moved for `flow_idle_timeout`, or for 5 seconds while the process stops.
         IdleTimeout = "idle-timeout",
         /// The table was full, and this one had never had a reply.
         Evicted = "evicted",
