@@ -18,27 +18,8 @@ pub use schema::schema;
 pub use types::{
     AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, DnsName, DnsProbe, HashKey,
     Hashing, HealthCheck, Listener, ListenerName, MAX_PROBES_IN_FLIGHT, Machine, OnBackendDown, OnDown, PassiveCheck,
-    Policy, Pool, PoolName, Probe, Protocol, Quota, RecordType, ResponseCode, Role, Tcp, Udp, UdpProbe,
+    Policy, Pool, PoolName, Probe, Protocol, Quota, RecordType, ResponseCode, Role, Tcp, Transport, Udp, UdpProbe,
 };
-
-/// What is spoken on an address, without the settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// Byte streams, over a unix socket too.
-    Tcp,
-    /// Datagrams.
-    Udp,
-}
-
-impl BindAddr {
-    /// What is spoken there.
-    pub fn transport(&self) -> Transport {
-        match self {
-            Self::Tcp(_) | Self::Unix(_) => Transport::Tcp,
-            Self::Udp(_) => Transport::Udp,
-        }
-    }
-}
 
 impl Config {
     /// Parses and lowers a configuration.

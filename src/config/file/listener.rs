@@ -10,8 +10,7 @@ use super::list::List;
 use super::quantity::Size;
 use super::read::At;
 use super::tables::tables;
-use super::words::Transport;
-use crate::config::types::{OnBackendDown, PoolName, Quota};
+use crate::config::types::{OnBackendDown, PoolName, Quota, Transport};
 
 /// A burst of a few thousand small datagrams, for which the kernel accounts about 768 bytes each.
 const RECEIVE_BUFFER: Size = Size(NonZeroU32::new(1 << 20).expect("1 MiB is not 0"));

@@ -38,7 +38,7 @@ pub(crate) use name::PATTERN as NAME_PATTERN;
 pub(crate) use pool::{Backend, Pool};
 pub(crate) use read::{At, Field};
 pub(crate) use units::Show;
-pub(crate) use words::{PolicyName, ProbeType, Transport};
+pub(crate) use words::{PolicyName, ProbeType};
 
 use address::{Loopback, UnixPath};
 use keys::Absent::{Required, Words};

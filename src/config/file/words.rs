@@ -5,21 +5,12 @@ use toml::de::DeValue;
 use super::keys::Shape;
 use super::read::{Raw, Read, Reader, Written};
 use crate::config::error::{Problem, did_you_mean, quote};
-use crate::config::types::{HashKey, OnBackendDown, OnDown, RecordType, ResponseCode};
+use crate::config::types::{HashKey, OnBackendDown, OnDown, RecordType, ResponseCode, Transport};
 
 /// A choice of a few, each of which has a word.
 trait Words: Copy + PartialEq + 'static {
     /// All of them.
     const WORDS: &'static [(&'static str, Self)];
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// Byte streams.
-    Tcp,
-    /// Datagrams.
-    Udp,
 }
 
 /// A policy without the keys that go with it.

@@ -3,10 +3,10 @@
 use std::num::NonZeroU32;
 
 use super::capacity::{Capacity, Limits, Overhead, Requested};
-use super::listener::{Decided, Transport};
+use super::listener::Decided;
 use crate::config::error::{Place, Problem, Problems};
 use crate::config::file::{At, File};
-use crate::config::types::Machine;
+use crate::config::types::{Machine, Transport};
 
 /// Divides what `machine` has among `listeners`, beside `workers` and what probes `backends`. What the file asks for and
 /// does not fit is reported.
@@ -18,7 +18,8 @@ pub(super) fn decide(
     machine: &Machine,
     problems: &mut Problems,
 ) -> Limits {
-    let (udp, tcp): (Vec<_>, Vec<_>) = listeners.iter().partition(|listener| listener.transport == Transport::Udp);
+    let (udp, tcp): (Vec<_>, Vec<_>) =
+        listeners.iter().partition(|listener| listener.transport == Some(Transport::Udp));
     let overhead = Overhead {
         workers,
         of_a_worker: listeners.iter().map(descriptors_of_a_worker).sum(),
@@ -49,7 +50,7 @@ pub(super) fn decide(
 /// event queue (epoll) that the sockets of its flows are in.
 fn descriptors_of_a_worker(listener: &Decided<'_>) -> usize {
     let addresses = listener.bind.len();
-    if listener.transport == Transport::Udp { addresses.saturating_mul(2) } else { addresses }
+    if listener.transport == Some(Transport::Udp) { addresses.saturating_mul(2) } else { addresses }
 }
 
 /// The problem with more sessions than the machine has descriptors for.

@@ -7,40 +7,27 @@ use super::presence::require;
 use super::{tcp, udp};
 use crate::config::error::{Place, Problem, Problems, did_you_mean, quote};
 use crate::config::file::{self, At, Endpoint, File};
-use crate::config::types::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol};
+use crate::config::types::{AccessLog, BindAddr, Listener, ListenerName, PoolName, Protocol, Transport};
 
 /// A listener of the file, once it is known what it speaks and binds.
 pub(super) struct Decided<'f> {
     pub(super) name: &'f At<String>,
-    pub(super) transport: Transport,
+    /// Absent where the file says something that was refused. It passes for TCP then, and nothing that a listener of
+    /// either may have is held against it.
+    pub(super) transport: Option<Transport>,
     /// In the order of the file. What its transport cannot bind was reported and is left out.
     pub(super) bind: Vec<At<BindAddr>>,
     pub(super) keys: &'f file::Listener,
 }
 
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// Byte streams.
-    Tcp,
-    /// Datagrams.
-    Udp,
-    /// Something that was refused. It passes for TCP, and nothing that either may have is held against it.
-    Unknown,
-}
-
 impl<'f> Decided<'f> {
     fn new(name: &'f At<String>, keys: &'f file::Listener, problems: &mut Problems) -> Self {
-        let transport = match keys.protocol.value() {
-            _ if keys.protocol.is_refused() => Transport::Unknown,
-            file::Transport::Tcp => Transport::Tcp,
-            file::Transport::Udp => Transport::Udp,
-        };
+        let transport = (!keys.protocol.is_refused()).then(|| keys.protocol.value());
         let bind = keys.bind().iter().filter_map(|endpoint| {
             let value = match (&endpoint.value, transport) {
-                (Endpoint::Inet(addr), Transport::Udp) => BindAddr::Udp(*addr),
+                (Endpoint::Inet(addr), Some(Transport::Udp)) => BindAddr::Udp(*addr),
                 (Endpoint::Inet(addr), _) => BindAddr::Tcp(*addr),
-                (Endpoint::Unix(path), Transport::Udp) => {
+                (Endpoint::Unix(path), Some(Transport::Udp)) => {
                     let path = BindAddr::Unix(path.clone()).to_string();
                     let message = format!("a UDP listener binds an IP address, and {} is a path", quote(&path));
                     problems.report(Problem::new(endpoint.place, message));
@@ -92,15 +79,15 @@ pub(super) fn lower(
             bind: listener.bind.iter().map(|bind| bind.value.clone()).collect(),
             pool: keys.pool.get().unwrap_or_else(|| PoolName::from("")),
             protocol: match listener.transport {
-                Transport::Tcp => {
+                Some(Transport::Tcp) => {
                     udp::refuse_keys(keys, problems);
                     Protocol::Tcp(tcp::lower(keys, limits))
                 }
-                Transport::Udp => {
+                Some(Transport::Udp) => {
                     tcp::refuse_keys(keys, problems);
                     Protocol::Udp(udp::lower(keys, limits, problems))
                 }
-                Transport::Unknown => Protocol::Tcp(tcp::lower(keys, limits)),
+                None => Protocol::Tcp(tcp::lower(keys, limits)),
             },
             access_log: if keys.access_log.value() { AccessLog::On } else { AccessLog::Off },
         };

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
-use super::listener::{Decided, Transport};
+use super::listener::Decided;
 use crate::config::error::{Problem, Problems, quote};
 use crate::config::file::File;
+use crate::config::types::Transport;
 
 /// Reports every unix backend of a pool that a UDP listener sends to.
 pub(super) fn refuse_unix_over_udp(listeners: &[Decided<'_>], file: &File, problems: &mut Problems) {
     for (name, pool) in file.pools() {
         let sends_here = |listener: &&Decided<'_>| {
-            listener.transport == Transport::Udp && listener.pool().is_some_and(|pool| pool.as_str() == name.value)
+            listener.transport == Some(Transport::Udp)
+                && listener.pool().is_some_and(|pool| pool.as_str() == name.value)
         };
         let senders = listeners.iter().filter(sends_here);
         let Some(sender) = senders.min_by_key(|sender| sender.name.place) else { continue };
@@ -34,7 +36,7 @@ pub(super) fn refuse_checks_without_datagrams(listeners: &[Decided<'_>], file: &
         let may_send = |listener: &Decided<'_>| {
             listener.pool().is_none_or(|pool| pool.as_str() == name.value || !pools.contains(pool.as_str()))
         };
-        if listeners.iter().any(|listener| listener.transport != Transport::Tcp && may_send(listener)) {
+        if listeners.iter().any(|listener| listener.transport != Some(Transport::Tcp) && may_send(listener)) {
             continue;
         }
         let sends_here = |listener: &&Decided<'_>| listener.pool().is_some_and(|pool| pool.as_str() == name.value);

@@ -32,6 +32,25 @@ pub enum BackendAddr {
     Unix(PathBuf),
 }
 
+/// What is spoken on an address, without the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Byte streams, over a unix socket too.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl BindAddr {
+    /// What is spoken there.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Transport::Tcp,
+            Self::Udp(_) => Transport::Udp,
+        }
+    }
+}
+
 impl fmt::Display for BindAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -19,7 +19,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use address::{BackendAddr, BindAddr};
+pub use address::{BackendAddr, BindAddr, Transport};
 pub use dns::{DnsName, RecordType, ResponseCode};
 pub use health::{DnsProbe, HealthCheck, MAX_PROBES_IN_FLIGHT, PassiveCheck, Probe, UdpProbe};
 pub use listener::{AccessLog, Listener, Protocol, Tcp};
