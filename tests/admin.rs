@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use evenkeel::admin::{Observed, serve};
-use evenkeel::config::{Admin as AdminConfig, Config, OnDown, Policy, Pool, Role};
+use evenkeel::config::{Admin as AdminConfig, Config, OnDown, Policy, Pool, Priority};
 use evenkeel::control::phase::Phase;
 use evenkeel::metrics::WorkerId;
 use evenkeel::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
@@ -193,7 +193,7 @@ fn pool(name: &str, backends: &[&Arc<BackendState>]) -> PoolView {
         state: Arc::clone(state),
         endpoint: Endpoint::Inet(SocketAddr::from(([127, 0, 0, 1], 1))),
         weight: 1,
-        role: Role::Primary,
+        priority: Priority::Regular,
     };
     PoolView::build(name.into(), Arc::new(config), backends.iter().map(view).collect(), None)
 }

@@ -126,5 +126,5 @@ fn view_backend(
     if !is_known || (pool.health_check.is_none() && pool.passive_check.is_none()) {
         state.publish_status(initial);
     }
-    Some(BackendView { state, endpoint, weight: backend.weight, role: backend.role })
+    Some(BackendView { state, endpoint, weight: backend.weight, priority: backend.priority })
 }

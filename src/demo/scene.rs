@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{
     AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, HealthCheck, Listener,
-    ListenerName, OnBackendDown, OnDown, Policy, Pool, PoolName, Probe, Protocol, Quota, Role, Tcp, Udp,
+    ListenerName, OnBackendDown, OnDown, Policy, Pool, PoolName, Priority, Probe, Protocol, Quota, Tcp, Udp,
 };
 use crate::demo::backend::Behaviour;
 
@@ -101,7 +101,7 @@ pub fn config(backends: [SocketAddr; PARTS.len()]) -> Config {
                 identity: BackendName::from(part.name),
                 address: BackendAddr::Inet(addr),
                 weight: 1,
-                role: Role::Primary,
+                priority: Priority::Regular,
             })
             .collect(),
         health_check: Some(HealthCheck {

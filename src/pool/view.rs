@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::balance::{Member, Picker, Request};
-use crate::config::{self, BackendName, Policy, PoolName, Role};
+use crate::config::{self, BackendName, Policy, PoolName, Priority};
 use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Status;
 use crate::pool::key;
@@ -33,8 +33,8 @@ pub struct BackendView {
     pub endpoint: Endpoint,
     /// Relative share.
     pub weight: u16,
-    /// Primary or backup.
-    pub role: Role,
+    /// When it is used.
+    pub priority: Priority,
 }
 
 impl PoolView {
@@ -92,16 +92,16 @@ impl PoolView {
 /// The tier of backends that is in use: a lower one only while every higher one is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tier {
-    role: Role,
+    priority: Priority,
     status: Status,
 }
 
 /// In order of preference. A backend that is known to be up, even a backup, comes before one that nothing is known of.
 const TIERS: [Tier; 4] = [
-    Tier { role: Role::Primary, status: Status::Up },
-    Tier { role: Role::Backup, status: Status::Up },
-    Tier { role: Role::Primary, status: Status::Checking },
-    Tier { role: Role::Backup, status: Status::Checking },
+    Tier { priority: Priority::Regular, status: Status::Up },
+    Tier { priority: Priority::Backup, status: Status::Up },
+    Tier { priority: Priority::Regular, status: Status::Checking },
+    Tier { priority: Priority::Backup, status: Status::Checking },
 ];
 
 /// The first tier with a backend in it; the first of all when none has one, which leaves nothing available.
@@ -112,12 +112,12 @@ fn usable(backends: &[BackendView]) -> Tier {
 impl Tier {
     /// Whether the backend has a place in the picker, be it available or not.
     fn is_candidate(self, backend: &BackendView) -> bool {
-        backend.role == self.role
+        backend.priority == self.priority
     }
 
     /// Whether the backend may be picked.
     fn is_available(self, backend: &BackendView) -> bool {
-        backend.weight > 0 && backend.role == self.role && backend.state.status() == self.status
+        backend.weight > 0 && backend.priority == self.priority && backend.state.status() == self.status
     }
 }
 

@@ -6,7 +6,7 @@ use super::health;
 use super::presence::{refuse, require};
 use crate::config::error::{Place, Problem, Problems, quote};
 use crate::config::file::{self, At, File, PolicyName};
-use crate::config::types::{Backend, BackendName, Hashing, Policy, Pool, PoolName, Role};
+use crate::config::types::{Backend, BackendName, Hashing, Policy, Pool, PoolName, Priority};
 
 /// The position of a backend is a `u16` wherever one is picked.
 const MAX_BACKENDS: usize = 65_535;
@@ -87,7 +87,7 @@ fn backend(keys: &file::Backend, place: Place, problems: &mut Problems) -> Optio
         identity,
         address: address.value.addr.clone(),
         weight: keys.weight.value(),
-        role: if keys.backup.value() { Role::Backup } else { Role::Primary },
+        priority: if keys.backup.value() { Priority::Backup } else { Priority::Regular },
     };
     Some((place, backend))
 }

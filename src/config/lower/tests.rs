@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::types::{
     AccessLog, Assignment, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnBackendDown, OnDown,
-    Policy, PoolName, Probe, Protocol, Quota, Role, Tcp, UdpProbe,
+    Policy, PoolName, Priority, Probe, Protocol, Quota, Tcp, UdpProbe,
 };
 
 const MACHINE: Machine =
@@ -770,7 +770,7 @@ fn defaults() {
     assert_eq!(pool.health_check, None);
     let backend = &pool.backends[0];
     assert_eq!(backend.identity, BackendName::from("db:5432"));
-    assert_eq!((backend.weight, backend.role), (1, Role::Primary));
+    assert_eq!((backend.weight, backend.priority), (1, Priority::Regular));
 }
 
 #[test]
@@ -813,7 +813,10 @@ fn addresses_of_every_kind() {
         matches!(&backends[2].address, BackendAddr::Name { host, port } if host == "db_1.example.com." && port.get() == 65535)
     );
     assert!(matches!(&backends[3].address, BackendAddr::Unix(path) if path.as_os_str() == "/run/b.sock"));
-    assert_eq!((backends[4].identity.as_str(), backends[4].weight, backends[4].role), ("again", 0, Role::Backup));
+    assert_eq!(
+        (backends[4].identity.as_str(), backends[4].weight, backends[4].priority),
+        ("again", 0, Priority::Backup)
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub use health::{DnsProbe, HealthCheck, MAX_PROBES_IN_FLIGHT, PassiveCheck, Prob
 pub use listener::{AccessLog, Listener, Protocol, Tcp};
 pub use machine::Machine;
 pub use name::{BackendName, ListenerName, PoolName};
-pub use pool::{Backend, HashKey, Hashing, OnDown, Policy, Pool, Role};
+pub use pool::{Backend, HashKey, Hashing, OnDown, Policy, Pool, Priority};
 pub use udp::{Assignment, OnBackendDown, Quota, Udp};
 
 /// A decided configuration.

@@ -71,16 +71,16 @@ pub struct Backend {
     pub address: BackendAddr,
     /// Share of new sessions relative to the others; 0 drains.
     pub weight: u16,
-    /// Whether it is used from the start.
-    pub role: Role,
+    /// When it is used.
+    pub priority: Priority,
 }
 
 /// When a backend is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum Priority {
     /// Always.
-    Primary,
-    /// Only while no primary is up.
+    Regular,
+    /// Only while no regular one is up.
     Backup,
 }
 

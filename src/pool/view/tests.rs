@@ -5,7 +5,7 @@ use super::*;
 use crate::config::{HashKey, Hashing, OnDown, Policy};
 use crate::pool::backend::BackendKey;
 
-use Role::{Backup, Primary};
+use Priority::{Backup, Regular};
 use Status::{Checking, Down, Up};
 
 const MAGLEV: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
@@ -17,17 +17,17 @@ fn request(key: u64, tried: &[u16]) -> Request<'_> {
 }
 
 /// Backends of weight 1, named by their position.
-fn backends(states: &[(Role, Status)]) -> Vec<BackendView> {
-    (0u16..).zip(states).map(|(index, (role, status))| backend(index, *role, *status)).collect()
+fn backends(states: &[(Priority, Status)]) -> Vec<BackendView> {
+    (0u16..).zip(states).map(|(index, (priority, status))| backend(index, *priority, *status)).collect()
 }
 
-fn backend(index: u16, role: Role, status: Status) -> BackendView {
+fn backend(index: u16, priority: Priority, status: Status) -> BackendView {
     let key = BackendKey { pool: "pool".into(), backend: format!("10.0.0.{index}:5432").as_str().into() };
     BackendView {
         state: Arc::new(BackendState::new(key, 1, status)),
         endpoint: Endpoint::Inet(([10, 0, 0, 1], 5_432 + index).into()),
         weight: 1,
-        role,
+        priority,
     }
 }
 
@@ -59,16 +59,16 @@ fn reached(pool: &PoolView) -> Vec<u16> {
 #[test]
 fn the_best_tier_that_has_anyone_is_used() {
     for (states, expected) in [
-        (&[(Primary, Up), (Primary, Up), (Backup, Up)][..], &[0u16, 1][..]),
-        (&[(Primary, Up), (Primary, Down), (Backup, Up)], &[0]),
-        (&[(Primary, Up), (Primary, Checking), (Backup, Up)], &[0]),
-        (&[(Primary, Down), (Primary, Checking), (Backup, Up), (Backup, Up)], &[2, 3]),
-        (&[(Primary, Down), (Backup, Checking), (Backup, Up)], &[2]),
-        (&[(Primary, Checking), (Primary, Checking), (Backup, Checking)], &[0, 1]),
-        (&[(Primary, Checking), (Primary, Down), (Backup, Down)], &[0]),
-        (&[(Primary, Down), (Backup, Checking), (Backup, Down)], &[1]),
+        (&[(Regular, Up), (Regular, Up), (Backup, Up)][..], &[0u16, 1][..]),
+        (&[(Regular, Up), (Regular, Down), (Backup, Up)], &[0]),
+        (&[(Regular, Up), (Regular, Checking), (Backup, Up)], &[0]),
+        (&[(Regular, Down), (Regular, Checking), (Backup, Up), (Backup, Up)], &[2, 3]),
+        (&[(Regular, Down), (Backup, Checking), (Backup, Up)], &[2]),
+        (&[(Regular, Checking), (Regular, Checking), (Backup, Checking)], &[0, 1]),
+        (&[(Regular, Checking), (Regular, Down), (Backup, Down)], &[0]),
+        (&[(Regular, Down), (Backup, Checking), (Backup, Down)], &[1]),
         (&[(Backup, Up), (Backup, Down)], &[0]),
-        (&[(Primary, Down), (Primary, Down), (Backup, Down)], &[]),
+        (&[(Regular, Down), (Regular, Down), (Backup, Down)], &[]),
         (&[], &[]),
     ] {
         for policy in POLICIES {
@@ -80,7 +80,7 @@ fn the_best_tier_that_has_anyone_is_used() {
 #[test]
 fn a_backend_without_weight_makes_no_tier() {
     for policy in POLICIES {
-        let mut backends = backends(&[(Primary, Up), (Primary, Checking), (Backup, Up)]);
+        let mut backends = backends(&[(Regular, Up), (Regular, Checking), (Backup, Up)]);
         backends[0].weight = 0;
         assert_eq!(reached(&pool(policy, backends, None)), [2], "{policy:?}");
     }
@@ -89,15 +89,15 @@ fn a_backend_without_weight_makes_no_tier() {
 #[test]
 fn trying_on_stays_within_the_tier() {
     for policy in POLICIES {
-        let pool = pool(policy, backends(&[(Primary, Up), (Primary, Checking), (Backup, Up)]), None);
+        let pool = pool(policy, backends(&[(Regular, Up), (Regular, Checking), (Backup, Up)]), None);
         assert!(pool.pick(request(1, &[0])).is_none(), "{policy:?}");
     }
 }
 
-/// A primary that goes down moves only its own clients, and all are back where they were after everything was down.
+/// A regular backend that goes down moves only its own clients, and all are back where they were after everything was down.
 #[test]
 fn clients_come_home_after_an_outage() {
-    let backends = backends(&[(Primary, Up), (Primary, Up), (Primary, Up), (Backup, Up)]);
+    let backends = backends(&[(Regular, Up), (Regular, Up), (Regular, Up), (Backup, Up)]);
     let homes =
         |pool: &PoolView| -> Vec<Option<u16>> { (0..500).map(|key| Some(pool.pick(request(key, &[]))?.0)).collect() };
     let before = pool(MAGLEV, backends.clone(), None);
