@@ -1,7 +1,7 @@
 //! What is wrong with a configuration: problems are collected with their places, then shown with the line and a caret.
 //!
-//! Whoever finds a [`Problem`] reports it to [`Problems`] and goes on with a usable value; only the end of it all
-//! decides whether there is a configuration.
+//! Reading and lowering report each [`Problem`] to [`Problems`] and go on with a usable value. Whether there is a
+//! configuration is decided at the end.
 
 mod diagnostic;
 mod phrase;
@@ -52,7 +52,7 @@ impl Problems {
     }
 
     /// Nothing, if nothing was found; otherwise what is to be shown.
-    pub(crate) fn finish(mut self, origin: &str, text: &str, document: &DeTable<'_>) -> Result<(), ConfigErrors> {
+    pub(crate) fn into_result(mut self, origin: &str, text: &str, document: &DeTable<'_>) -> Result<(), ConfigErrors> {
         self.drop_consequences_of_syntax_errors(text);
         if self.found.is_empty() {
             return Ok(());

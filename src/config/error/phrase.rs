@@ -17,23 +17,23 @@ pub(crate) fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item
     nearest(written, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
 }
 
-/// The candidate that is a few slips away from `written`: a third of its length, at least one.
+/// The candidate that is a few edits away from `written`: a third of its length, at least one.
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = written.to_ascii_lowercase().replace('_', "-");
     candidates
         .into_iter()
         // The distance is at least the difference in length, and computing it takes the product of the lengths.
-        .filter(|candidate| candidate.len().abs_diff(folded.len()) <= slips(candidate))
+        .filter(|candidate| candidate.len().abs_diff(folded.len()) <= edits_allowed(candidate))
         .map(|candidate| {
             let distance = strsim::damerau_levenshtein(&folded, &candidate.to_ascii_lowercase().replace('_', "-"));
             (distance, candidate)
         })
-        .filter(|(distance, candidate)| *distance <= slips(candidate))
+        .filter(|(distance, candidate)| *distance <= edits_allowed(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-fn slips(candidate: &str) -> usize {
+fn edits_allowed(candidate: &str) -> usize {
     (candidate.len() / 3).max(1)
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_forgives_slips_and_not_more() {
+    fn nearest_forgives_a_few_edits_and_not_more() {
         let keys = ["policy", "connect_timeout", "tcp"];
         assert_eq!(nearest("polcy", keys), Some("policy"));
         assert_eq!(nearest("connect-timeout", keys), Some("connect_timeout"));

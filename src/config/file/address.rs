@@ -107,7 +107,7 @@ fn backend(text: &str) -> Result<BackendAddr, Refusal> {
     })
 }
 
-/// Where the read-only HTTP side listens: this machine alone, for it asks nobody who they are.
+/// Where the read-only HTTP side listens: on this machine alone, because it does not authenticate its clients.
 fn loopback(text: &str) -> Result<SocketAddr, Refusal> {
     match endpoint(text)? {
         Endpoint::Inet(addr) if addr.ip().is_loopback() => Ok(addr),
@@ -180,7 +180,7 @@ fn inet(text: &str) -> Result<(Host<'_>, NonZeroU16), Refusal> {
     if let Ok(ip) = host.parse::<Ipv4Addr>() {
         return Ok((Host::Ip(ip.into()), port));
     }
-    // A last label of digits can only be an IPv4 address (RFC 1123, 2.1); resolving it would hide the slip.
+    // A last label of digits can only be an IPv4 address (RFC 1123, 2.1); resolving it would hide the mistake.
     let last_label = host.trim_end_matches('.').rsplit('.').next().unwrap_or(host);
     if !last_label.is_empty() && last_label.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err((format!("{} is not an IPv4 address", quote(host)), None));

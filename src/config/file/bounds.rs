@@ -11,10 +11,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// An attempt to connect or a probe. The kernel itself gives a connection up after about two minutes (tcp(7),
-/// `tcp_syn_retries` 6); an hour is a slip.
+/// `tcp_syn_retries` 6); more than an hour is a mistake.
 pub(super) const ATTEMPT: RangeInclusive<Duration> = SHORTEST..=HOUR;
 
-/// Silence. Whoever wants more than a year wants no limit, and one that never comes hides dead peers for ever.
+/// Silence. More than a year is no limit, and without one the sessions of lost clients are never closed.
 pub(super) const SILENCE: RangeInclusive<Duration> = SHORTEST..=YEAR;
 
 /// The end of the process. A day is longer than any session that is worth waiting for; systemd gives up long before.

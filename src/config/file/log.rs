@@ -46,8 +46,8 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The directives without the space around them, once every one of them has a level.
 ///
-/// The filter itself takes a word that is no level for a target and would log all of it: a slip of the pen must not
-/// turn logging into that. It takes no space either, which people write after a comma.
+/// The filter itself takes a word that is no level for a target and would log all of it, so a misspelt level would
+/// switch on every record. It takes no space either, which people write after a comma.
 fn directives(text: &str) -> Result<String, Refusal> {
     let directives: Vec<&str> = text.split(',').map(str::trim).collect();
     directives.iter().copied().try_for_each(directive)?;

@@ -49,7 +49,7 @@ pub(super) struct Requested {
     pub(super) sessions: Option<NonZeroU32>,
     /// The largest bound of a TCP listener, of those that have one.
     pub(super) sessions_of_a_listener: Option<NonZeroU32>,
-    /// Whether anybody has sessions.
+    /// Whether there are TCP listeners.
     pub(super) has_tcp: bool,
     /// Flows of the UDP listeners that say how many, together.
     pub(super) flows: u64,
@@ -104,8 +104,8 @@ impl Capacity {
         self.limit.saturating_sub(self.limit_for(requested.sessions_at_least()))
     }
 
-    /// Divides the descriptors. What the file says, it gets; half of the rest is for sessions and half for flows, if
-    /// somebody has each without saying how many; a sixteenth is left for pipes.
+    /// Divides the descriptors. What the file asks for, it gets. Half of the rest is for sessions and half for flows, if
+    /// there are listeners of both that do not say how many; a sixteenth is left for pipes.
     pub(super) fn divide(&self, requested: &Requested) -> Limits {
         let sessions = requested.sessions.unwrap_or_else(|| self.default_sessions(requested));
         let after_sessions = self.limit.saturating_sub(self.limit_for(u64::from(sessions.get())));

@@ -30,7 +30,7 @@ pub(super) fn parse(origin: &str, text: &str, machine: &Machine) -> Result<Confi
     let mut problems = Problems::new(text, document, syntax_errors);
     let file = File::read_document(document, &mut problems);
     let config = lower(&file, machine, &mut problems);
-    problems.finish(origin, text, document)?;
+    problems.into_result(origin, text, document)?;
     Ok(config)
 }
 

@@ -26,8 +26,8 @@ pub(super) fn refuse_unix_over_udp(listeners: &[Decided<'_>], file: &File, probl
     }
 }
 
-/// Reports every passive check of a pool that only TCP listeners send to. A pool that nobody sends to may wait for
-/// one.
+/// Reports every passive check of a pool that only TCP listeners send to. A pool that no listener sends to is left
+/// alone.
 pub(super) fn refuse_checks_without_datagrams(listeners: &[Decided<'_>], file: &File, problems: &mut Problems) {
     let pools: HashSet<&str> = file.pools().iter().map(|(name, _)| &*name.value).collect();
     for (name, pool) in file.pools() {

@@ -26,7 +26,7 @@ impl DnsName {
 
     /// A name as it is written, with or without the dot at its end; nothing if it is none.
     ///
-    /// Backslash escapes are not understood: nobody's health depends on such a name.
+    /// Backslash escapes are not understood: no probe needs such a name.
     pub(in crate::config) fn parse(text: &str) -> Option<Self> {
         let mut wire = Vec::with_capacity(text.len() + 2);
         let labels = if text == "." { "" } else { text.strip_suffix('.').unwrap_or(text) };

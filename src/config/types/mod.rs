@@ -1,7 +1,6 @@
 //! A configuration as the program runs it: every value decided, every reference resolved, nothing left to check.
 //!
-//! Only types, and what follows from one of them alone. They are made by `lower`; whoever makes one otherwise, as tests
-//! do, answers for what is said of its fields. Host names are kept as names: resolving them needs the network, which
+//! Only types, and what follows from one of them alone. `lower` makes them and keeps what is said of their fields. Host names are kept as names: resolving them needs the network, which
 //! belongs to the control plane.
 
 mod address;
