@@ -4,8 +4,8 @@
 //! It is also the only place where unsafe code may ever stand.
 
 pub mod clock;
+pub mod epoll;
 pub mod errno;
-pub mod interest;
 pub mod log_limit;
 pub mod machine;
 pub mod pipe;

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::flow::{FlowId, FlowKey, Onward, Standing};
-use super::held::{Held, Recording};
-use super::link::{Choice, Link, is_ours, pick};
+use super::resources::{Held, Recording};
+use super::upstream_socket::{Choice, Link, is_ours, pick};
 use super::{Forwarder, Order, Turn};
 use crate::config::{Assignment, Quota};
 use crate::metrics::reason::{ConnectErrorReason, DropReason, FlowCloseReason};

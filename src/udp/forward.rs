@@ -3,9 +3,9 @@
 use std::io;
 use std::rc::Rc;
 
+use super::buffers::{Delivery, Parcel, Post};
 use super::flow::{FlowId, FlowKey, Taken};
-use super::link::{is_crowded, is_of_the_backend};
-use super::post::{Delivery, Parcel, Post};
+use super::upstream_socket::{is_crowded, is_of_the_backend};
 use super::{Forwarder, Turn};
 use crate::config::{Assignment, Quota};
 use crate::metrics::reason::DropReason;

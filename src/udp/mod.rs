@@ -13,31 +13,31 @@
 //! backend, one for all replies. Sockets of flows are connected, so only the chosen backend is heard, and ICMP errors are.
 //! They are watched through one registration with the runtime, and cost no task.
 //!
-//! What a flow holds is in `held`, its socket in `link`; dropping it closes the socket and gives its places back. A flow that
-//! moves leaves its socket to `former` for a moment, so that answers under way still arrive.
+//! What a flow holds is in `resources`, its socket in `upstream_socket`; dropping it closes the socket and gives its places back. A flow that
+//! moves leaves its socket to `lingering` for a moment, so that answers under way still arrive.
 //!
 //! What was found (`scripts/bench.sh --case 'udp*'`, one worker on one CPU, AMD EPYC):
 //!
 //! - User space has less than a tenth of the CPU time; what counts is how many datagrams a system call moves. Trains that
 //!   stay in one piece from the client's UDP_SEGMENT to the backend's UDP_GRO cost a fifth of what they cost one by one.
 //! - A batch is only as long as what comes while the one before it is forwarded. An idle worker is woken by the first
-//!   datagram of a train and would pay for each that follows; so it lets trains come, see `pace`.
+//!   datagram of a train and would pay for each that follows; so it lets trains come, see `burst`.
 //! - 10,000 flows cost a datagram a tenth more than 10: the kernel's sockets do not fit the caches any more.
 //! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
 mod allowance;
 mod assign;
+mod buffers;
+mod burst;
 #[cfg(feature = "faults")]
 mod fault;
 pub mod flow;
-mod former;
 mod forward;
-mod held;
-mod link;
-mod own;
-mod pace;
-mod post;
+mod lingering;
+mod own_addrs;
 mod reply;
+mod resources;
+mod upstream_socket;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -57,12 +57,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::allowance::Allowance;
+pub use self::buffers::Post;
+use self::burst::{PAUSE, Pace};
 use self::flow::{Ended, Flows, Rules};
-use self::former::Formers;
-use self::held::{AccessRecords, Held};
-use self::own::OwnAddrs;
-use self::pace::{PAUSE, Pace};
-pub use self::post::Post;
+use self::lingering::Formers;
+use self::own_addrs::OwnAddrs;
+use self::resources::{AccessRecords, Held};
 use crate::config::{self, AccessLog, Assignment, Quota};
 use crate::local::Local;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
@@ -70,7 +70,7 @@ use crate::metrics::stats::FlowStats;
 use crate::pool::listener::{ListenerState, UdpView};
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
-use crate::sys::interest::Watch;
+use crate::sys::epoll::Watch;
 use crate::sys::{readiness, udp};
 
 /// Flows with something to receive that are learned of at once. Any number does; they are served one after the other.
@@ -270,7 +270,7 @@ impl Forwarder {
         }
     }
 
-    /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`pace`].
+    /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`burst`].
     fn let_trains_come(&self) {
         let upstream = self.has_mail && self.upstream_pace.is_of_trains();
         let downstream = self.watch.has_more() && self.downstream_pace.is_of_trains();

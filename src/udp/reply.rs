@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::buffers::{Post, Replies};
 use super::flow::FlowId;
 use super::forward::Lost;
-use super::link::is_of_the_backend;
-use super::post::{Post, Replies};
+use super::upstream_socket::is_of_the_backend;
 use super::{Forwarder, READY_FLOWS};
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::sys::clock::Tick;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::flow::{Ended, FlowKey};
-use super::link::Link;
+use super::upstream_socket::Link;
 use crate::config::AccessLog;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::FlowCloseReason;

@@ -19,7 +19,7 @@
 //! of the client that `requests` allows. An identity is never reused, so what is said of a flow that is over is noticed.
 
 mod key;
-mod order;
+mod lru;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +27,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 pub use self::key::{FlowId, FlowKey};
-use self::order::{Links, Order};
+use self::lru::{Links, Order};
 use crate::config::{OnBackendDown, Quota};
 
 /// How long a datagram may wait for its reply before a flow of a lame duck moves. Any service that is worth staying with

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::flow::FlowId;
-use super::link::Link;
+use super::upstream_socket::Link;
 use crate::sys::clock::Tick;
 
 /// Longer than any answer takes, and the time that a flow may wait for one elsewhere.
