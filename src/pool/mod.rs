@@ -11,5 +11,6 @@ pub mod key;
 pub mod listener;
 pub mod passive;
 pub mod registry;
+pub mod selection;
 pub mod snapshot;
 pub mod view;

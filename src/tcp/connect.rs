@@ -11,14 +11,14 @@ use tokio::time::sleep;
 
 use super::outcome::{Connected, Outcome};
 use super::socket::Socket;
-use crate::balance::{Lease, Request};
+use crate::balance::Lease;
 use crate::local::Local;
 use crate::local::sessions::{InVain, SessionTimer};
 use crate::metrics::reason::{CloseReason, ConnectErrorReason};
 use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
-use crate::pool::health::Status;
 use crate::pool::registry::Registry;
+use crate::pool::selection::{Refusing, Selection};
 use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
 use crate::sys::errno::{self, Cause};
@@ -51,22 +51,16 @@ pub(super) async fn connect<'a>(
     timer: &SessionTimer<'_>,
     outcome: &mut Outcome,
 ) -> Result<Upstream<'a>, CloseReason> {
-    let mut tried = Vec::new();
-    while outcome.tried.len() < usize::from(pool.config.connect_attempts.get()) {
-        let request = Request { key, tried: &tried, now_ms: Tick::now().millis(), random: fastrand::u64(..) };
-        let Some((index, backend)) = pool.pick(request) else { break };
-        if backend.state.status() == Status::Down {
-            // It went down after this session's view of the pool was made.
-            tried.push(index);
-            continue;
-        }
+    let mut selection = Selection::new(pool, key, Refusing::Equal);
+    while outcome.tried.len() < usize::from(pool.config.connect_attempts.get())
+        && let Some(backend) = selection.next(Tick::now().millis(), fastrand::u64(..))
+    {
         let cuts = backend.state.cuts();
         let lease = backend.state.load.lease();
         let stats = backend.state.stats.at(local.id);
         if !outcome.tried.is_empty() {
             stats.retries.add(1);
         }
-        tried.push(index);
         outcome.tried.push(backend.state.clone());
 
         let began_at = Instant::now();

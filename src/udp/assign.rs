@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use super::flow::{FlowId, FlowKey, Onward, Standing};
 use super::resources::{Held, Recording};
-use super::upstream_socket::{Choice, Link, is_ours, pick};
+use super::upstream_socket::{Link, is_ours};
 use super::{Forwarder, Order, Turn};
 use crate::config::{Assignment, Quota};
 use crate::metrics::reason::{ConnectErrorReason, DropReason, FlowCloseReason};
 use crate::pool::admission::{Full, Limits, Permits};
 use crate::pool::health::Status;
-use crate::pool::view::BackendView;
+use crate::pool::selection::{Refusing, Selection};
+use crate::pool::view::{BackendView, PoolView};
+use crate::sys::socket::ClientAddr;
 
 /// Why there is no socket towards a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +37,8 @@ impl Forwarder {
     pub(super) fn flow_of(&mut self, key: FlowKey, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
         let Some(flow) = self.flows.find(&key) else {
             let permits = self.permits(key.client, turn)?;
-            self.tried.clear();
-            let link = self.link(key.client, Choice::Any, turn)?;
+            let selection = self.select(&turn.view.pool, key.client, Refusing::Last);
+            let link = self.link(selection, turn)?;
             return self.begin(key, link, permits, turn);
         };
         let Some(held) = self.flows.held_mut(flow) else { return Ok(flow) };
@@ -49,16 +51,20 @@ impl Forwarder {
 
     /// The flow of a client with the backend that is picked for its next datagram.
     pub(super) fn lane_of(&mut self, key: FlowKey, turn: &Turn<'_>) -> Result<FlowId, DropReason> {
-        self.tried.clear();
-        while let Some((index, backend)) = pick(&turn.view.pool, key.client, Choice::Any, &mut self.tried) {
+        let mut selection = self.select(&turn.view.pool, key.client, Refusing::Last);
+        let lane = loop {
+            let Some(backend) = selection.next(turn.now.millis(), fastrand::u64(..)) else {
+                break Err(DropReason::NoBackend);
+            };
             let key = FlowKey { lane: backend.state.hash_key(), ..key };
             match self.lane_to(key, backend, turn) {
-                Ok(flow) => return Ok(flow),
-                Err(NoLink::Unreachable) => self.tried.push(index),
-                Err(NoLink::Dropped(reason)) => return Err(reason),
+                Ok(flow) => break Ok(flow),
+                Err(NoLink::Unreachable) => {}
+                Err(NoLink::Dropped(reason)) => break Err(reason),
             }
-        }
-        Err(DropReason::NoBackend)
+        };
+        self.tried = selection.into_memory();
+        lane
     }
 
     /// The flow of a client with this backend.
@@ -149,16 +155,26 @@ impl Forwarder {
         had_one
     }
 
-    /// A socket to a backend that is picked for this client, not among those `tried`.
-    fn link(&mut self, client: SocketAddr, choice: Choice, turn: &Turn<'_>) -> Result<Link, DropReason> {
-        while let Some((index, backend)) = pick(&turn.view.pool, client, choice, &mut self.tried) {
+    /// The backends of a pool that a client may be sent to.
+    fn select<'a>(&mut self, pool: &'a PoolView, client: SocketAddr, refusing: Refusing) -> Selection<'a> {
+        let key = pool.key_of(ClientAddr::Inet(client));
+        Selection::reusing(std::mem::take(&mut self.tried), pool, key, refusing)
+    }
+
+    /// A socket to the first of those selected that there is a way to.
+    fn link(&mut self, mut selection: Selection<'_>, turn: &Turn<'_>) -> Result<Link, DropReason> {
+        let link = loop {
+            let Some(backend) = selection.next(turn.now.millis(), fastrand::u64(..)) else {
+                break Err(DropReason::NoBackend);
+            };
             match self.connect(backend, turn) {
-                Ok(link) => return Ok(link),
-                Err(NoLink::Unreachable) => self.tried.push(index),
-                Err(NoLink::Dropped(reason)) => return Err(reason),
+                Ok(link) => break Ok(link),
+                Err(NoLink::Unreachable) => {}
+                Err(NoLink::Dropped(reason)) => break Err(reason),
             }
-        }
-        Err(DropReason::NoBackend)
+        };
+        self.tried = selection.into_memory();
+        link
     }
 
     /// A socket to this backend.
@@ -214,16 +230,15 @@ impl Forwarder {
     /// Gives a flow another backend, if there is one to be had; otherwise it stays where it is.
     fn change_backend(&mut self, flow: FlowId, client: SocketAddr, turn: &Turn<'_>) -> FlowId {
         let Some(held) = self.flows.held(flow) else { return flow };
-        self.tried.clear();
-        let choice = if held.link.is_refused {
-            // It may still seem to be a choice, unlike one that is down. Another that refuses would be no better.
-            let present = turn.view.pool.backends.iter().position(|view| Arc::ptr_eq(&view.state, &held.link.backend));
-            self.tried.extend(present.and_then(|index| u16::try_from(index).ok()));
-            Choice::Serving
-        } else {
-            Choice::Any
-        };
-        let Ok(link) = self.link(client, choice, turn) else { return flow };
+        // One that has just refused may still seem to be a choice, unlike one that is down; another that refuses would be no
+        // better.
+        let refused = held.link.is_refused.then(|| Arc::clone(&held.link.backend));
+        let refusing = if refused.is_some() { Refusing::Excluded } else { Refusing::Last };
+        let mut selection = self.select(&turn.view.pool, client, refusing);
+        if let Some(refused) = refused {
+            selection.exclude(&refused);
+        }
+        let Ok(link) = self.link(selection, turn) else { return flow };
         self.relink(flow, link, turn)
     }
 

@@ -9,13 +9,12 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use crate::balance::{Lease, PendingAnswer, Request};
+use crate::balance::{Lease, PendingAnswer};
 use crate::metrics::WorkerId;
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Status;
 use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
-use crate::sys::socket::{ClientAddr, is_out_of_descriptors};
+use crate::sys::socket::is_out_of_descriptors;
 use crate::sys::udp;
 
 /// A socket that is connected to a backend.
@@ -119,39 +118,6 @@ impl Link {
         self.overrun = overrun.unwrap_or(before);
         self.overrun.wrapping_sub(before)
     }
-}
-
-/// Which backends are a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// Every one that is not known to be down; one that has just refused a datagram if there is no other.
-    Any,
-    /// Only those that have not just refused a datagram.
-    Serving,
-}
-
-/// A backend for this client, and its position; not among those `tried`, which those join that are no choice.
-pub(super) fn pick<'a>(
-    pool: &'a PoolView,
-    client: SocketAddr,
-    choice: Choice,
-    tried: &mut Vec<u16>,
-) -> Option<(u16, &'a BackendView)> {
-    let key = pool.key_of(ClientAddr::Inet(client));
-    let now_ms = Tick::now().millis();
-    let mut second_choice = None;
-    while let Some((index, backend)) = pool.pick(Request { key, tried, now_ms, random: fastrand::u64(..) }) {
-        // It may have gone down after the pool was last looked at.
-        let is_down = backend.state.status() == Status::Down;
-        if !is_down && !backend.state.refuses(now_ms) {
-            return Some((index, backend));
-        }
-        tried.push(index);
-        if !is_down && choice == Choice::Any {
-            second_choice = second_choice.or(Some((index, backend)));
-        }
-    }
-    second_choice
 }
 
 /// Whether an error of a connected socket is what ICMP said about datagrams sent before. What a firewall of this machine
