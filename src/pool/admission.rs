@@ -69,6 +69,11 @@ impl Admission {
     pub fn admitted(&self) -> u32 {
         self.all.admitted()
     }
+
+    /// Of those, how many from this address were admitted under a limit.
+    pub fn admitted_from(&self, addr: IpAddr) -> u32 {
+        self.sources.counts().get(&addr).copied().unwrap_or(0)
+    }
 }
 
 /// A count of permits that is admitted to up to a bound.
@@ -170,6 +175,7 @@ mod tests {
         let first = admission.admit(from(1)).expect("room");
         let second = admission.admit(from(1)).expect("room");
         assert_eq!(admission.admit(from(1)).expect_err("full"), Full::Source);
+        assert_eq!([1, 2].map(|last| admission.admitted_from(IpAddr::from([10, 0, 0, last]))), [2, 0]);
         let third = admission.admit(from(2)).expect("room for another");
         drop(first);
         let fourth = admission.admit(from(1)).expect("room again");

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::flow::{FlowId, FlowKey, Onward, Standing};
+use super::flow::{Condition, FlowId, FlowKey, NextHop, Occupancy};
 use super::resources::{Held, Recording};
 use super::upstream_socket::{Link, is_ours};
-use super::{Forwarder, Order, Turn};
+use super::{Forwarder, Turn};
 use crate::config::{Assignment, Quota};
 use crate::metrics::reason::{ConnectErrorReason, DropReason, FlowCloseReason};
 use crate::pool::admission::{Full, Limits, Permits};
@@ -41,11 +41,11 @@ impl Forwarder {
             let link = self.link(selection, turn)?;
             return self.begin(key, link, permits, turn);
         };
-        let Some(held) = self.flows.held_mut(flow) else { return Ok(flow) };
-        let standing = standing(&mut held.link, turn);
-        match self.flows.onward(flow, standing, turn.now.millis()) {
-            Onward::Stay => Ok(flow),
-            Onward::Move => Ok(self.change_backend(flow, key.client, turn)),
+        let Some(held) = self.flows.get_mut(flow) else { return Ok(flow) };
+        let condition = condition(&mut held.link, turn);
+        match self.flows.next_hop(flow, condition, turn.now.millis()) {
+            NextHop::Same => Ok(flow),
+            NextHop::Other => Ok(self.change_backend(flow, key.client, turn)),
         }
     }
 
@@ -56,7 +56,7 @@ impl Forwarder {
             let Some(backend) = selection.next(turn.now.millis(), fastrand::u64(..)) else {
                 break Err(DropReason::NoBackend);
             };
-            let key = FlowKey { lane: backend.state.hash_key(), ..key };
+            let key = FlowKey { backend: backend.state.hash_key(), ..key };
             match self.lane_to(key, backend, turn) {
                 Ok(flow) => break Ok(flow),
                 Err(NoLink::Unreachable) => {}
@@ -75,7 +75,7 @@ impl Forwarder {
             return Ok(self.begin(key, link, permits, turn)?);
         };
         let is_current = |held: &mut Held| held.link.is_current(&turn.view.pool, turn.snapshot.generation);
-        if self.flows.held_mut(flow).is_some_and(is_current) {
+        if self.flows.get_mut(flow).is_some_and(is_current) {
             return Ok(flow);
         }
         // The backend is at another address now.
@@ -91,63 +91,40 @@ impl Forwarder {
                 if lane != flow {
                     // Its replies are waited for there.
                     let datagrams = u32::try_from(datagrams).unwrap_or(u32::MAX);
-                    let _taken = self.flows.forward(lane, datagrams, turn.now.millis());
+                    let _taken = self.flows.take_requests(lane, datagrams, turn.now.millis());
                 }
                 lane
             }
-            Assignment::PerFlow => match self.flows.onward(flow, Standing::Refuses, turn.now.millis()) {
-                Onward::Stay => flow,
-                Onward::Move => self.change_backend(flow, key.client, turn),
+            Assignment::PerFlow => match self.flows.next_hop(flow, Condition::Refusing, turn.now.millis()) {
+                NextHop::Same => flow,
+                NextHop::Other => self.change_backend(flow, key.client, turn),
             },
         }
     }
 
-    /// Permits for one more flow, if this client may begin one at all. If need be, flows that never had an answer make room,
-    /// those first that are silent the longest.
-    ///
-    /// All that serve one listener share its bound. So that a flood which comes to one of them leaves the others some, who
-    /// has more than an even share keeps a place free for each, of an eighth at most: near the bound it gives up two flows
-    /// for one.
+    /// Permits for one more flow, if this client may begin one at all. If need be, others make room.
     fn permits(&mut self, client: SocketAddr, turn: &Turn<'_>) -> Result<Permits, DropReason> {
-        if self.order == Order::Drain {
-            return Err(DropReason::Draining);
-        }
         if self.own_addrs.contain(client, &turn.snapshot.udp_addrs, turn.now) {
             return Err(DropReason::OwnAddress);
         }
-        let limit = turn.view.config.max_flows.get();
-        let source = turn.view.config.max_flows_per_source.map(|limit| (client.ip(), limit.get()));
-        let limits = Limits { listener: limit, process: None, source };
+        let source = turn.view.config.max_flows_per_source.map(|most| (client.ip(), most.get()));
         let admission = &turn.view.state.admission;
-        let mut evicted = 0;
-        let permits = admission.admit(limits).or_else(|full| match full {
-            Full::Listener if self.evict(turn) => {
-                evicted += 1;
-                admission.admit(limits)
-            }
-            full => Err(full),
-        });
-        let permits = permits.map_err(|full| match full {
+        let of_source = source.map_or(0, |(ip, _)| admission.admitted_from(ip));
+        let occupancy = Occupancy { flows: admission.admitted(), of_source };
+        for _ in 0..self.flows.admit(occupancy, turn.now.millis())? {
+            self.evict(turn);
+        }
+        // Another worker may have been faster. Then the client's next datagram asks again.
+        let limits = Limits { listener: turn.view.config.max_flows.get(), process: None, source };
+        admission.admit(limits).map_err(|full| match full {
             Full::Source => DropReason::SourceLimit,
             Full::Listener | Full::Process => DropReason::TableFull,
-        })?;
-        let sharers = turn.view.binds.saturating_mul(self.local.inboxes.len());
-        let spare = sharers.min(limit as usize / 8);
-        let is_large = self.flows.len() > limit as usize / sharers;
-        if is_large && admission.admitted() as usize + spare > limit as usize + 1 {
-            for _ in evicted..2 {
-                self.evict(turn);
-            }
-        }
-        Ok(permits)
+        })
     }
 
     /// Ends the flow that never had an answer and is silent the longest; whether there was one, and time for it.
     fn evict(&mut self, turn: &Turn<'_>) -> bool {
-        if !self.flows.has_unanswered() || !self.evictions.take(turn.now) {
-            return false;
-        }
-        let evicted = self.flows.evict();
+        let evicted = self.flows.evict(turn.now.millis());
         let had_one = evicted.is_some();
         if let Some(evicted) = evicted {
             self.close(evicted, FlowCloseReason::Evicted);
@@ -219,7 +196,7 @@ impl Forwarder {
 
     /// Has the runtime tell of replies to this flow.
     fn watch_link(&mut self, flow: FlowId, turn: &Turn<'_>) -> Result<(), DropReason> {
-        let Some(held) = self.flows.held(flow) else { return Ok(()) };
+        let Some(held) = self.flows.get(flow) else { return Ok(()) };
         self.watch.add(&held.link.socket, flow.token()).map_err(|error| {
             self.complain(&error, turn);
             self.end(flow, FlowCloseReason::Internal);
@@ -229,7 +206,7 @@ impl Forwarder {
 
     /// Gives a flow another backend, if there is one to be had; otherwise it stays where it is.
     fn change_backend(&mut self, flow: FlowId, client: SocketAddr, turn: &Turn<'_>) -> FlowId {
-        let Some(held) = self.flows.held(flow) else { return flow };
+        let Some(held) = self.flows.get(flow) else { return flow };
         // One that has just refused may still seem to be a choice, unlike one that is down; another that refuses would be no
         // better.
         let refused = held.link.is_refused.then(|| Arc::clone(&held.link.backend));
@@ -245,7 +222,7 @@ impl Forwarder {
     /// Goes on with another socket.
     fn relink(&mut self, flow: FlowId, link: Link, turn: &Turn<'_>) -> FlowId {
         let Some(moved) = self.flows.renew(flow) else { return flow };
-        if let Some(held) = self.flows.held_mut(moved) {
+        if let Some(held) = self.flows.get_mut(moved) {
             let left = held.move_to(link);
             // From a machine that refuses nothing is to be heard.
             if !left.is_refused {
@@ -265,12 +242,12 @@ impl Forwarder {
 }
 
 /// What is known about the backend of a flow now.
-fn standing(link: &mut Link, turn: &Turn<'_>) -> Standing {
+fn condition(link: &mut Link, turn: &Turn<'_>) -> Condition {
     if !link.is_current(&turn.view.pool, turn.snapshot.generation) || link.backend.status() == Status::Down {
-        Standing::Down
+        Condition::Down
     } else if link.is_refused {
-        Standing::Refuses
+        Condition::Refusing
     } else {
-        Standing::Serves
+        Condition::Serving
     }
 }

@@ -86,7 +86,7 @@ impl<'a> Delivery<'a> {
     pub(super) fn key(&self) -> Option<FlowKey> {
         let train = self.receiver.at(self.parcels[0].slot);
         let client: SocketAddr = train.source?;
-        Some(FlowKey { client, destination: train.destination, lane: 0 })
+        Some(FlowKey { client, destination: train.destination, backend: 0 })
     }
 
     /// How many datagrams it has.

@@ -82,7 +82,7 @@ impl Forwarder {
         };
         let (mut start, mut left) = (0, count);
         while left > 0 {
-            let key = FlowKey { client, destination: train.destination, lane: 0 };
+            let key = FlowKey { client, destination: train.destination, backend: 0 };
             match self.take(key, left, turn) {
                 Ok((flow, datagrams)) => {
                     let end = train.bytes.len().min(start + datagrams as usize * train.segment_size);
@@ -115,7 +115,7 @@ impl Forwarder {
             Assignment::PerPacket => (self.lane_of(key, turn)?, 1),
         };
         // A flow was found or begun a moment ago.
-        let taken = self.flows.forward(flow, datagrams, turn.now.millis()).ok_or(DropReason::NoResources)?;
+        let taken = self.flows.take_requests(flow, datagrams, turn.now.millis()).ok_or(DropReason::NoResources)?;
         self.note_silence(flow, taken, turn);
         Ok((flow, taken.datagrams))
     }
@@ -140,7 +140,7 @@ impl Forwarder {
         on_refusal: OnRefusal,
         sender: &mut Sender,
     ) -> Sent {
-        let Some(held) = self.flows.held_mut(flow) else {
+        let Some(held) = self.flows.get_mut(flow) else {
             self.dropped(DropReason::Evicted, delivery.datagrams().saturating_sub(sent) as u64);
             return Sent::All;
         };
@@ -178,9 +178,9 @@ impl Forwarder {
             Quota::Exactly(requests) => check.unanswered.min(requests).get(),
             Quota::Unlimited => check.unanswered.get(),
         };
-        if taken.unanswered >= threshold
-            && taken.unanswered - taken.datagrams < threshold
-            && let Some(held) = self.flows.held(flow)
+        if taken.unreplied >= threshold
+            && taken.unreplied - taken.datagrams < threshold
+            && let Some(held) = self.flows.get(flow)
         {
             held.link.backend.stats.at(self.local.id).unanswered_flows.add(1);
         }

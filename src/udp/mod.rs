@@ -25,7 +25,6 @@
 //! - 10,000 flows cost a datagram a tenth more than 10: the kernel's sockets do not fit the caches any more.
 //! - The table of descriptors must not grow while clients wait: see `sys::machine::widen_descriptor_table`.
 
-mod allowance;
 mod assign;
 mod buffers;
 mod burst;
@@ -43,6 +42,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -56,10 +56,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use self::allowance::Allowance;
 pub use self::buffers::Post;
 use self::burst::{PAUSE, Pace};
-use self::flow::{Ended, Flows, Rules};
+use self::flow::{Bounds, Ended, Flows, Rules};
 use self::lingering::Formers;
 use self::own_addrs::OwnAddrs;
 use self::resources::{AccessRecords, Held};
@@ -132,8 +131,6 @@ pub struct Forwarder {
     ends_at: Option<Tick>,
     /// How many datagrams the kernel has dropped for want of room so far, as it counts them.
     overrun: u32,
-    /// How many flows may be made to end for others.
-    evictions: Allowance,
     /// When a socket last could not be had.
     exhausted_at: Option<Tick>,
     /// Backends that are no choice for the datagram at hand; kept for its memory.
@@ -148,6 +145,8 @@ struct Terms {
     generation: u64,
     config: config::Udp,
     access_log: AccessLog,
+    /// Addresses that the listener is bound to.
+    binds: usize,
     state: Arc<ListenerState<FlowStats>>,
 }
 
@@ -171,7 +170,7 @@ impl Forwarder {
             socket: readiness::watch(socket, Interest::READABLE)?,
             has_mail: true,
             is_due: false,
-            flows: Flows::new(rules(None, Order::Serve), fastrand::u64(..)),
+            flows: Flows::new(Rules::NONE, fastrand::u64(..)),
             formers: Formers::default(),
             watch: Watch::new(READY_FLOWS)?,
             ready: VecDeque::with_capacity(2 * READY_FLOWS),
@@ -184,7 +183,6 @@ impl Forwarder {
             order: Order::Serve,
             ends_at: None,
             overrun: 0,
-            evictions: Allowance::default(),
             exhausted_at: None,
             tried: Vec::new(),
             own_addrs: OwnAddrs::default(),
@@ -376,6 +374,7 @@ impl Forwarder {
                 generation: snapshot.generation,
                 config: view.config.clone(),
                 access_log: view.access_log,
+                binds: view.binds,
                 state: Arc::clone(&view.state),
             });
             self.flows.set_rules(self.rules());
@@ -401,7 +400,9 @@ impl Forwarder {
     }
 
     fn rules(&self) -> Rules {
-        rules(self.terms.as_ref().map(|terms| &terms.config), self.order)
+        let Some(terms) = &self.terms else { return Rules::NONE };
+        let tables = terms.binds.saturating_mul(self.local.inboxes.len());
+        rules(&terms.config, u32::try_from(tables).unwrap_or(u32::MAX), self.order)
     }
 
     /// Counts datagrams that went nowhere.
@@ -429,16 +430,8 @@ fn has_trains(config: &config::Udp) -> bool {
     config.assignment == Assignment::PerFlow && config.requests == Quota::Unlimited
 }
 
-/// Without a configuration nothing ends: there are no flows yet.
-fn rules(config: Option<&config::Udp>, order: Order) -> Rules {
-    let Some(config) = config else {
-        return Rules {
-            idle_ms: u64::MAX,
-            requests: Quota::Unlimited,
-            responses: Quota::Unlimited,
-            on_backend_down: config::OnBackendDown::Move,
-        };
-    };
+/// What holds for the flows of a listener with so many tables.
+fn rules(config: &config::Udp, tables: u32, order: Order) -> Rules {
     let silence = match order {
         Order::Drain => config.flow_idle_timeout.min(LAST_SILENCE),
         Order::Serve | Order::Retire | Order::End => config.flow_idle_timeout,
@@ -448,5 +441,11 @@ fn rules(config: Option<&config::Udp>, order: Order) -> Rules {
         requests: config.requests,
         responses: config.responses,
         on_backend_down: config.on_backend_down,
+        bounds: Bounds {
+            flows: config.max_flows.get(),
+            flows_per_source: config.max_flows_per_source.map(NonZeroU32::get),
+            tables,
+        },
+        is_draining: order == Order::Drain,
     }
 }

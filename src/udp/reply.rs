@@ -58,7 +58,7 @@ impl Forwarder {
     fn collect(&mut self, token: u64, post: &mut Post) -> Left {
         let worker = self.local.id;
         let flow = FlowId::from_token(token);
-        let (flow, link) = match self.flows.held_mut(flow) {
+        let (flow, link) = match self.flows.get_mut(flow) {
             Some(held) => (flow, &mut held.link),
             None => match self.formers.get_mut(token) {
                 Some(former) => (former.flow, &mut former.link),
@@ -114,8 +114,8 @@ impl Forwarder {
         let Post { receiver, sender, replies, finished, .. } = post;
         let mut batch = sender.batch();
         for Replies { flow, slots, datagrams, bytes } in replies.drain(..) {
-            let Some(reply) = self.flows.replied(flow, datagrams, now.millis()) else { continue };
-            if let Some(held) = self.flows.held_mut(flow) {
+            let Some(reply) = self.flows.take_replies(flow, datagrams, now.millis()) else { continue };
+            if let Some(held) = self.flows.get_mut(flow) {
                 held.bytes_down += bytes;
             }
             // Nobody may send from an address that stands for a group.

@@ -95,9 +95,9 @@ pub(super) struct AccessRecords {
 impl AccessRecords {
     /// Counts a flow that is over and, if it is to be, records it.
     pub(super) fn close(&mut self, ended: &Ended<Held>, reason: FlowCloseReason, access_log: AccessLog) {
-        ended.held.listener.stats.at(ended.held.worker).closed.at(reason.index()).add(1);
+        ended.resources.listener.stats.at(ended.resources.worker).closed.at(reason.index()).add(1);
         // Whoever floods the table does not flood the log too.
-        let recording = if reason == FlowCloseReason::Evicted { Recording::Sampled } else { ended.held.recording };
+        let recording = if reason == FlowCloseReason::Evicted { Recording::Sampled } else { ended.resources.recording };
         if access_log == AccessLog::On && self.is_due(recording) {
             write(ended, reason, recording);
         }
@@ -112,7 +112,7 @@ impl AccessRecords {
 }
 
 fn write(ended: &Ended<Held>, reason: FlowCloseReason, recording: Recording) {
-    let Ended { key: FlowKey { client, .. }, held, requests, responses, began_ms } = ended;
+    let Ended { key: FlowKey { client, .. }, resources: held, requests, responses, began_ms } = ended;
     let key = &held.link.backend.key;
     let sampled = (recording == Recording::Sampled).then_some(SAMPLE);
     tracing::info!(

@@ -11,14 +11,14 @@ pub struct FlowKey {
     pub client: SocketAddr,
     /// To which address of ours; only known, and only needed, on a wildcard bind.
     pub destination: Option<IpAddr>,
-    /// Which backend, by any number, where each datagram is given one anew; otherwise 0.
-    pub lane: u64,
+    /// Which backend, by the hash of its identity, where each datagram is given one anew; otherwise 0.
+    pub backend: u64,
 }
 
 /// A flow while it lives on one backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId {
-    pub(super) slot: u32,
+    pub(super) index: u32,
     /// Counts everything that was ever given an identity; it takes hours at any rate to come round.
     pub(super) generation: u32,
 }
@@ -26,17 +26,13 @@ pub struct FlowId {
 impl FlowId {
     /// As one number, for the kernel to give back.
     pub fn token(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.slot)
+        u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
     /// From the number that [`FlowId::token`] made.
     pub fn from_token(token: u64) -> Self {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("masked");
-        Self { slot: half(token), generation: half(token >> 32) }
-    }
-
-    pub(super) fn index(self) -> usize {
-        self.slot as usize
+        Self { index: half(token), generation: half(token >> 32) }
     }
 }
 
@@ -52,7 +48,7 @@ impl FlowKey {
         if let Some(destination) = self.destination {
             bytes[22..38].copy_from_slice(&octets(destination));
         }
-        bytes[38..].copy_from_slice(&self.lane.to_ne_bytes());
+        bytes[38..].copy_from_slice(&self.backend.to_ne_bytes());
         hash(&bytes, seed)
     }
 }

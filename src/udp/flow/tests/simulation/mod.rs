@@ -2,22 +2,28 @@
 //!
 //! `UDP_SEED=N UDP_STEPS=N cargo test --lib udp::flow` replays a run; a failure prints both.
 
+mod admission;
+
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use fastrand::Rng;
 
+use self::admission::Event;
+use super::super::next_hop::LAME_DUCK_PATIENCE_MS;
 use super::super::*;
+use crate::config::{OnBackendDown, Quota};
 
 const DEFAULT_STEPS: u64 = 1_000_000;
 
 /// Few enough that every bound is met often, and that the model may look at all of them.
-const CAPACITY: usize = 24;
+const MOST_FLOWS: u32 = 24;
 
-/// Identities of flows that are over which are kept to be tried: more than there are slots.
-const STALE: usize = 4 * CAPACITY;
+/// Identities of flows that are over which are kept to be tried: more than there are places in the slab.
+const STALE: usize = 4 * MOST_FLOWS as usize;
 
 /// What a flow holds here: counted while it lives, so that nothing is lost and nothing kept.
 #[derive(Debug)]
@@ -42,8 +48,8 @@ struct Modelled {
     last_ms: u64,
     requests: u64,
     responses: u64,
-    in_vain: u32,
-    in_vain_since_ms: u64,
+    unreplied: u32,
+    unreplied_since_ms: u64,
 }
 
 struct World {
@@ -53,6 +59,11 @@ struct World {
     flows: Flows<Token>,
     /// In the order of their last datagram; of those of one moment, in the order in which that moment came to them.
     model: Vec<Modelled>,
+    /// The clients of the flows of the other tables of the listener.
+    elsewhere: Vec<IpAddr>,
+    /// When how many flows were evicted, since there could last have been a whole burst.
+    evictions: BTreeMap<u64, u64>,
+    events: BTreeSet<Event>,
     /// Identities that are no longer good.
     stale: Vec<FlowId>,
     tokens: u64,
@@ -67,7 +78,12 @@ fn rules(rng: &mut Rng) -> Rules {
     let (requests, responses) = (quota(4), quota(2));
     let on_backend_down =
         *rng.choice(&[OnBackendDown::Move, OnBackendDown::Stick, OnBackendDown::LameDuck]).expect("some");
-    Rules { idle_ms: rng.u64(1..3_000), requests, responses, on_backend_down }
+    let bounds = Bounds {
+        flows: rng.u32(1..=MOST_FLOWS),
+        flows_per_source: rng.bool().then(|| rng.u32(1..=MOST_FLOWS / 2)),
+        tables: rng.u32(1..=6),
+    };
+    Rules { idle_ms: rng.u64(1..3_000), requests, responses, on_backend_down, bounds, is_draining: rng.u8(0..10) == 0 }
 }
 
 impl World {
@@ -75,7 +91,19 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let rules = rules(&mut rng);
         let flows = Flows::new(rules, rng.u64(..));
-        Self { rng, now_ms: 1, rules, flows, model: Vec::new(), stale: Vec::new(), tokens: 0, alive: Rc::default() }
+        Self {
+            rng,
+            now_ms: 1,
+            rules,
+            flows,
+            model: Vec::new(),
+            elsewhere: Vec::new(),
+            evictions: BTreeMap::new(),
+            events: BTreeSet::new(),
+            stale: Vec::new(),
+            tokens: 0,
+            alive: Rc::default(),
+        }
     }
 
     fn token(&mut self) -> Token {
@@ -90,7 +118,7 @@ impl World {
             false => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], self.rng.u16(1..5))),
         };
         let destination = self.rng.bool().then(|| IpAddr::from([192, 0, 2, self.rng.u8(0..2)]));
-        FlowKey { client, destination, lane: self.rng.u64(0..2) }
+        FlowKey { client, destination, backend: self.rng.u64(0..2) }
     }
 
     fn any(&mut self) -> Option<usize> {
@@ -98,14 +126,16 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.rng.u8(0..100) {
-            0..45 => self.client_sends(),
-            45..75 => self.backend_replies(),
-            75..90 => self.time_passes(),
-            90..93 => self.flow_is_ended(),
-            93..97 => self.stale_identity_is_used(),
-            97..98 => self.rules_change(),
-            _ => self.table_is_full(),
+        match self.rng.u16(0..1_000) {
+            0..450 => self.client_sends(),
+            450..700 => self.backend_replies(),
+            700..790 => self.time_passes(),
+            790..900 => self.others_change(),
+            900..930 => self.flow_is_ended(),
+            930..970 => self.stale_identity_is_used(),
+            970..980 => self.rules_change(),
+            980..999 => drop(self.evict()),
+            _ => self.flood_comes(),
         }
         self.agree();
     }
@@ -116,15 +146,15 @@ impl World {
         while left > 0 {
             let modelled = self.model.iter().position(|flow| flow.is_open && flow.key == key);
             assert_eq!(self.flows.find(&key), modelled.map(|at| self.model[at].id));
-            let at = modelled.unwrap_or_else(|| self.begin(key));
+            let Some(at) = modelled.or_else(|| self.begin(key)) else { return };
             let at = self.move_on(at);
             left -= self.forward(at, left);
         }
     }
 
-    fn begin(&mut self, key: FlowKey) -> usize {
-        if self.model.len() == CAPACITY {
-            self.table_is_full();
+    fn begin(&mut self, key: FlowKey) -> Option<usize> {
+        if !self.admit(key.client) {
+            return None;
         }
         let token = self.token();
         let (number, now_ms) = (token.number, self.now_ms);
@@ -137,56 +167,57 @@ impl World {
             last_ms: now_ms,
             requests: 0,
             responses: 0,
-            in_vain: 0,
-            in_vain_since_ms: now_ms,
+            unreplied: 0,
+            unreplied_since_ms: now_ms,
         });
-        self.model.len() - 1
+        assert!(self.occupancy(key.client).flows <= self.rules.bounds.flows);
+        Some(self.model.len() - 1)
     }
 
     /// Something is found out about the backend of a flow, which moves or stays.
     fn move_on(&mut self, at: usize) -> usize {
-        let standing = *self.rng.choice(&[Standing::Serves, Standing::Down, Standing::Refuses]).expect("some");
+        let condition = *self.rng.choice(&[Condition::Serving, Condition::Down, Condition::Refusing]).expect("some");
         let flow = &self.model[at];
-        let waited = if flow.in_vain > 0 { self.now_ms - flow.in_vain_since_ms } else { 0 };
+        let waited = if flow.unreplied > 0 { self.now_ms - flow.unreplied_since_ms } else { 0 };
         let moves = match self.rules.on_backend_down {
-            OnBackendDown::Move => standing != Standing::Serves,
+            OnBackendDown::Move => condition != Condition::Serving,
             OnBackendDown::Stick => false,
             OnBackendDown::LameDuck => {
-                standing == Standing::Refuses || (standing == Standing::Down && waited >= LAME_DUCK_PATIENCE_MS)
+                condition == Condition::Refusing || (condition == Condition::Down && waited >= LAME_DUCK_PATIENCE_MS)
             }
         };
-        let onward = if moves { Onward::Move } else { Onward::Stay };
-        assert_eq!(self.flows.onward(flow.id, standing, self.now_ms), onward);
+        let next_hop = if moves { NextHop::Other } else { NextHop::Same };
+        assert_eq!(self.flows.next_hop(flow.id, condition, self.now_ms), next_hop);
         if moves {
             let token = self.token();
             let (number, old_id) = (token.number, self.model[at].id);
             let id = self.flows.renew(old_id).expect("it lives");
-            let old = std::mem::replace(self.flows.held_mut(id).expect("it lives"), token);
+            let old = std::mem::replace(self.flows.get_mut(id).expect("it lives"), token);
             assert_eq!(old.number, self.model[at].token);
             self.stale.push(old_id);
-            self.model[at] = Modelled { id, token: number, in_vain: 0, ..self.model[at].clone() };
+            self.model[at] = Modelled { id, token: number, unreplied: 0, ..self.model[at].clone() };
         }
         at
     }
 
     fn forward(&mut self, at: usize, datagrams: u32) -> u32 {
         let mut flow = self.model.remove(at);
-        let taken = self.flows.forward(flow.id, datagrams, self.now_ms).expect("it lives");
+        let taken = self.flows.take_requests(flow.id, datagrams, self.now_ms).expect("it lives");
         let mut expected = 0;
         let mut is_open = true;
         while expected < datagrams && is_open {
             expected += 1;
             flow.requests += 1;
-            if flow.in_vain == 0 {
-                flow.in_vain_since_ms = self.now_ms;
+            if flow.unreplied == 0 {
+                flow.unreplied_since_ms = self.now_ms;
             }
-            flow.in_vain += 1;
+            flow.unreplied += 1;
             is_open = match self.rules.requests {
                 Quota::Unlimited => true,
                 Quota::Exactly(most) => flow.requests < u64::from(most.get()),
             };
         }
-        assert_eq!(taken, Taken { datagrams: expected, unanswered: flow.in_vain });
+        assert_eq!(taken, Taken { datagrams: expected, unreplied: flow.unreplied });
         flow.is_open = is_open;
         self.put_back(at, flow);
         expected
@@ -203,10 +234,10 @@ impl World {
         let Some(at) = self.any() else { return };
         let datagrams = self.rng.u32(1..4);
         let mut flow = self.model.remove(at);
-        let reply = self.flows.replied(flow.id, datagrams, self.now_ms).expect("it lives");
+        let reply = self.flows.take_replies(flow.id, datagrams, self.now_ms).expect("it lives");
         let is_first = flow.responses == 0;
         flow.responses += u64::from(datagrams);
-        flow.in_vain = 0;
+        flow.unreplied = 0;
         let is_last = match self.rules.responses {
             Quota::Unlimited => false,
             Quota::Exactly(each) => flow.responses >= flow.requests * u64::from(each.get()),
@@ -226,7 +257,7 @@ impl World {
     }
 
     fn is_over(&mut self, flow: &Modelled, ended: &Ended<Token>) {
-        assert_eq!((ended.key, ended.held.number), (flow.key, flow.token));
+        assert_eq!((ended.key, ended.resources.number), (flow.key, flow.token));
         assert_eq!((ended.requests, ended.responses), (flow.requests, flow.responses));
         self.stale.push(flow.id);
     }
@@ -240,7 +271,7 @@ impl World {
         let now_ms = self.now_ms;
         let overdue = |flow: &Modelled, idle_ms| now_ms - flow.last_ms >= idle_ms;
         while let Some(ended) = self.flows.expire(now_ms) {
-            let at = self.model.iter().position(|flow| flow.token == ended.held.number).expect("it is modelled");
+            let at = self.model.iter().position(|flow| flow.token == ended.resources.number).expect("it is modelled");
             let flow = self.model.remove(at);
             assert!(overdue(&flow, self.rules.idle_ms), "{flow:?} ended too early");
             self.is_over(&flow, &ended);
@@ -257,9 +288,9 @@ impl World {
 
     fn stale_identity_is_used(&mut self) {
         let Some(&stale) = self.rng.choice(&self.stale) else { return };
-        assert!(self.flows.held(stale).is_none());
-        assert!(self.flows.replied(stale, 1, self.now_ms).is_none());
-        assert!(self.flows.forward(stale, 1, self.now_ms).is_none());
+        assert!(self.flows.get(stale).is_none());
+        assert!(self.flows.take_replies(stale, 1, self.now_ms).is_none());
+        assert!(self.flows.take_requests(stale, 1, self.now_ms).is_none());
         assert!(self.flows.end(stale).is_none());
         // The newest are those whose slots have others in them by now, or will soon.
         let oldest = self.stale.len().saturating_sub(STALE);
@@ -270,21 +301,6 @@ impl World {
         self.rules = rules(&mut self.rng);
         self.flows.set_rules(self.rules);
         self.time_passes();
-    }
-
-    fn table_is_full(&mut self) {
-        let oldest = self.model.iter().position(|flow| flow.responses == 0);
-        assert_eq!(self.flows.has_unanswered(), oldest.is_some());
-        let evicted = self.flows.evict();
-        assert_eq!(evicted.is_some(), oldest.is_some());
-        match (oldest, evicted) {
-            (Some(at), Some(evicted)) => {
-                let flow = self.model.remove(at);
-                self.is_over(&flow, &evicted);
-            }
-            // All have had replies; a client that sends needs room in this world.
-            _ => self.flow_is_ended(),
-        }
     }
 
     fn agree(&self) {
@@ -312,6 +328,7 @@ fn the_table_does_what_the_model_does() {
         }
     }
     assert!(world.tokens > steps / 50, "flows were begun and moved");
+    assert!(steps < DEFAULT_STEPS || world.events.len() == 8, "only {:?} were met with UDP_SEED={seed}", world.events);
     while world.flows.end_any().is_some() {}
     assert_eq!(world.alive.get(), 0);
 }
