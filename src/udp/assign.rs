@@ -197,7 +197,7 @@ impl Forwarder {
     /// Has the runtime tell of replies to this flow.
     fn watch_link(&mut self, flow: FlowId, turn: &Turn<'_>) -> Result<(), DropReason> {
         let Some(held) = self.flows.get(flow) else { return Ok(()) };
-        self.watch.add(&held.link.socket, flow.token()).map_err(|error| {
+        self.epoll.add(&held.link.socket, flow.token()).map_err(|error| {
             self.complain(&error, turn);
             self.end(flow, FlowCloseReason::Internal);
             DropReason::NoResources

@@ -69,7 +69,7 @@ use crate::metrics::stats::FlowStats;
 use crate::pool::listener::{ListenerState, UdpView};
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
-use crate::sys::epoll::Watch;
+use crate::sys::epoll::Epoll;
 use crate::sys::{readiness, udp};
 
 /// Flows with something to receive that are learned of at once. Any number does; they are served one after the other.
@@ -114,7 +114,7 @@ pub struct Forwarder {
     flows: Flows<Held>,
     formers: Formers,
     /// The sockets of flows, each known by the token of its flow.
-    watch: Watch,
+    epoll: Epoll,
     /// Tokens of those that may have something to receive.
     ready: VecDeque<u64>,
     /// How datagrams come from clients, and how from backends.
@@ -172,7 +172,7 @@ impl Forwarder {
             is_due: false,
             flows: Flows::new(Rules::NONE, fastrand::u64(..)),
             formers: Formers::default(),
-            watch: Watch::new(READY_FLOWS)?,
+            epoll: Epoll::new(READY_FLOWS)?,
             ready: VecDeque::with_capacity(2 * READY_FLOWS),
             upstream_pace: Pace::default(),
             downstream_pace: Pace::default(),
@@ -230,7 +230,7 @@ impl Forwarder {
 
     /// Whether something can be done without waiting for an event.
     fn has_more(&self) -> bool {
-        self.has_mail || self.is_due || !self.ready.is_empty() || self.watch.has_more()
+        self.has_mail || self.is_due || !self.ready.is_empty() || self.epoll.has_more()
     }
 
     /// Ready when something has come, from either side.
@@ -240,7 +240,7 @@ impl Forwarder {
             guard.clear_ready();
             self.has_mail = true;
         }
-        let from_backends = self.watch.poll_ready(cx).is_ready();
+        let from_backends = self.epoll.poll_ready(cx).is_ready();
         if from_backends || self.has_more() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -271,7 +271,7 @@ impl Forwarder {
     /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`burst`].
     fn let_trains_come(&self) {
         let upstream = self.has_mail && self.upstream_pace.is_of_trains();
-        let downstream = self.watch.has_more() && self.downstream_pace.is_of_trains();
+        let downstream = self.epoll.has_more() && self.downstream_pace.is_of_trains();
         let is_idle = !self.is_behind && self.seen_activity == self.local.activity.turns();
         if is_idle && (upstream || downstream) && !self.local.is_busy_polling() {
             std::thread::sleep(PAUSE);

@@ -31,7 +31,7 @@ impl Forwarder {
     pub(super) fn reply(&mut self, post: &mut Post) {
         post.receiver.clear();
         while self.ready.len() < READY_FLOWS
-            && let Some(token) = self.watch.take()
+            && let Some(token) = self.epoll.take()
         {
             // One that was not emptied in its last turn is there already.
             if !self.ready.contains(&token) {
