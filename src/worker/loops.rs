@@ -15,7 +15,7 @@ use crate::local::Local;
 use crate::local::admitted::Admitted;
 use crate::pool::snapshot::BindId;
 use crate::tcp;
-use crate::udp::{Forwarder, Order, Post};
+use crate::udp::{Buffers, Forwarder, Lifecycle};
 
 /// Gives a session a task of its own. A panic while it is set up costs that session, as one in the task does.
 pub(super) fn serve(local: &Rc<Local>, admitted: Admitted) {
@@ -62,43 +62,43 @@ impl Acceptors {
 pub(super) struct Forwarders {
     local: Rc<Local>,
     /// The memory that they share: a turn leaves nothing in it. Made when it is first needed.
-    post: Option<Rc<RefCell<Post>>>,
-    orders: HashMap<BindId, watch::Sender<Order>>,
+    buffers: Option<Rc<RefCell<Buffers>>>,
+    lifecycles: HashMap<BindId, watch::Sender<Lifecycle>>,
 }
 
 impl Forwarders {
     pub(super) fn new(local: Rc<Local>) -> Self {
-        Self { local, post: None, orders: HashMap::new() }
+        Self { local, buffers: None, lifecycles: HashMap::new() }
     }
 
     pub(super) fn receive(&mut self, bind: BindId, socket: OwnedFd) {
         let capabilities = self.local.capabilities;
-        let post = self.post.get_or_insert_with(|| Rc::new(RefCell::new(Post::new(capabilities))));
-        let forwarder = match Forwarder::new(Rc::clone(&self.local), bind, socket, Rc::clone(post)) {
+        let buffers = self.buffers.get_or_insert_with(|| Rc::new(RefCell::new(Buffers::new(capabilities))));
+        let forwarder = match Forwarder::new(Rc::clone(&self.local), bind, socket, Rc::clone(buffers)) {
             Ok(forwarder) => forwarder,
             Err(error) => return tracing::error!(%error, "a worker cannot watch a socket for datagrams"),
         };
-        let (tell, orders) = watch::channel(Order::Serve);
-        self.orders.insert(bind, tell);
-        essential::spawn(forwarder.run(orders));
+        let (lifecycle, told) = watch::channel(Lifecycle::Serving);
+        self.lifecycles.insert(bind, lifecycle);
+        essential::spawn(forwarder.run(told));
     }
 
     pub(super) fn retire(&mut self, bind: BindId) {
-        if let Some(orders) = self.orders.remove(&bind) {
-            orders.send_replace(Order::Retire);
+        if let Some(lifecycle) = self.lifecycles.remove(&bind) {
+            lifecycle.send_replace(Lifecycle::retiring());
         }
     }
 
     /// Has everybody look at the configuration, whether somebody sends or not.
     pub(super) fn refresh(&self) {
-        for orders in self.orders.values() {
-            orders.send_modify(|_order| {});
+        for lifecycle in self.lifecycles.values() {
+            lifecycle.send_modify(|_same| {});
         }
     }
 
-    pub(super) fn tell_all(&self, order: Order) {
-        for orders in self.orders.values() {
-            orders.send_replace(order);
+    pub(super) fn tell_all(&self, next: Lifecycle) {
+        for lifecycle in self.lifecycles.values() {
+            lifecycle.send_replace(next);
         }
     }
 }

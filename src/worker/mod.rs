@@ -36,7 +36,7 @@ use crate::pool::registry::Registry;
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::machine::wake_on_time;
 use crate::sys::udp::Capabilities;
-use crate::udp::Order;
+use crate::udp::Lifecycle;
 
 /// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.
 const HAND_OVER_QUEUE: usize = 1_024;
@@ -136,13 +136,13 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
                 }
                 Some(Command::RetireAll) => {
                     acceptors.retire_all();
-                    forwarders.tell_all(Order::Drain);
+                    forwarders.tell_all(Lifecycle::Draining);
                 }
                 Some(Command::Refresh) => forwarders.refresh(),
                 Some(Command::EndCut) => local.sessions.end_cut(),
                 Some(Command::EndAll(reason)) => {
                     local.sessions.end_all(reason);
-                    forwarders.tell_all(Order::End);
+                    forwarders.tell_all(Lifecycle::Ended);
                 }
                 Some(Command::Stop) | None => return,
             },
