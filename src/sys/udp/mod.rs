@@ -7,11 +7,12 @@
 //! for a port that nobody listens on) and says nothing about the datagram at hand, which can be sent again at once.
 
 mod control;
-mod name;
+mod message;
 mod option;
 mod probe;
 mod receive;
 mod send;
+mod sockaddr;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +23,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
+pub use self::message::Route;
 pub use self::probe::Capabilities;
 pub use self::receive::{Datagrams, Received, Receiver};
-pub use self::send::{Batch, Refusal, Route, Sender};
-
-/// The longest run of bytes that one send may carry: what is left of 65,535 after the headers of IPv4 and UDP.
-pub const MAX_BYTES: usize = 65_507;
+pub use self::send::{Batch, Refusal, Sender};
 
 /// Binds a datagram socket, non-blocking; returns it with the bytes that the kernel granted for `buffers`, see [`set_buffers`].
 ///

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::Capabilities;
 use super::control::{Control, Told};
-use super::name::Name;
-use super::send::empty_header;
+use super::message::empty_header;
+use super::probe::Capabilities;
+use super::sockaddr::Name;
 
 /// From the beginning of one slot to that of the next the distance is its length and this: at a power of two, the first
 /// bytes of all slots would compete for the same few lines of the cache.

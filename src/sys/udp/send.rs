@@ -2,36 +2,15 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use super::control::{Control, Encoder};
-use super::name::Name;
-use super::{Capabilities, MAX_BYTES};
-
-/// The kernel cuts one send into no more datagrams than this (UDP_MAX_SEGMENTS of the kernels that brought UDP_SEGMENT).
-const MAX_SEGMENTS: usize = 64;
+use super::message::{MAX_BYTES, MAX_SEGMENTS, Message, Route};
+use super::probe::Capabilities;
 
 /// Messages in one system call; the kernel itself takes 1,024 at most.
 const MAX_MESSAGES: usize = 64;
-
-/// Where a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// To whom; a connected socket needs none.
-    pub destination: Option<SocketAddr>,
-    /// The address of ours that it leaves from; the socket or the routing table decides if there is none.
-    pub source: Option<IpAddr>,
-}
-
-impl Route {
-    /// To the peer of a connected socket.
-    pub const CONNECTED: Self = Self { destination: None, source: None };
-}
 
 /// A message that the kernel refused.
 #[derive(Debug)]
@@ -56,21 +35,6 @@ pub struct Sender {
     headers: Vec<libc::mmsghdr>,
     /// The datagrams of a message that is sent one by one.
     singles: Vec<libc::iovec>,
-}
-
-/// Datagrams of one length (the last may be shorter) that leave in one piece.
-#[derive(Debug)]
-struct Message {
-    route: Route,
-    name: Option<Name>,
-    control: Control,
-    /// Bytes of `control` without the request to cut the message into segments, and with it.
-    plain_control: usize,
-    full_control: usize,
-    vectors: Range<usize>,
-    segment_size: usize,
-    bytes: usize,
-    datagrams: usize,
 }
 
 impl Sender {
@@ -224,7 +188,7 @@ impl<'data> Batch<'_, 'data> {
         headers.clear();
         headers.extend(messages[self.next..end].iter_mut().map(|message| {
             let vectors = &mut vectors[message.vectors.clone()];
-            message.header(vectors, message.full_control)
+            message.header(vectors)
         }));
         let count = transmit(socket, headers, *batches)?;
         let taken = &self.sender.messages[self.next..self.next + count];
@@ -248,7 +212,7 @@ impl<'data> Batch<'_, 'data> {
         }
         headers.clear();
         for single in singles[first..].iter_mut() {
-            let header = message.header(std::slice::from_mut(single), message.plain_control);
+            let header = message.header_of_one(single);
             headers.push(header);
         }
         let count = transmit(socket, headers, *batches)?;
@@ -265,83 +229,6 @@ impl<'data> Batch<'_, 'data> {
     }
 }
 
-impl Message {
-    fn new(route: Route, segment_size: usize, bytes: usize, datagrams: usize, vectors: Range<usize>) -> Self {
-        let mut control = Control::EMPTY;
-        let mut encoder = Encoder::after(&mut control, 0);
-        if let Some(source) = route.source {
-            encoder.leave_from(source);
-        }
-        let plain_control = encoder.length();
-        let name = route.destination.map(Name::new);
-        let mut message = Self {
-            route,
-            name,
-            control,
-            plain_control,
-            full_control: plain_control,
-            vectors,
-            segment_size,
-            bytes,
-            datagrams,
-        };
-        message.ask_for_segments();
-        message
-    }
-
-    /// Only whole segments can be followed by more, and only by segments of the same length or one shorter.
-    fn has_room_for(&self, segment_size: usize, bytes: usize, datagrams: usize) -> bool {
-        let is_whole = self.bytes == self.segment_size * self.datagrams;
-        let fits_in = segment_size == self.segment_size || (datagrams == 1 && bytes < self.segment_size);
-        is_whole
-            && fits_in
-            && bytes > 0
-            && self.bytes + bytes <= MAX_BYTES
-            && self.datagrams + datagrams <= MAX_SEGMENTS
-    }
-
-    fn extend(&mut self, bytes: usize, datagrams: usize) {
-        self.bytes += bytes;
-        self.datagrams += datagrams;
-        self.vectors.end += 1;
-        self.ask_for_segments();
-    }
-
-    fn ask_for_segments(&mut self) {
-        if let Ok(segment_size) = u16::try_from(self.segment_size)
-            && self.datagrams > 1
-            && self.full_control == self.plain_control
-        {
-            let mut encoder = Encoder::after(&mut self.control, self.plain_control);
-            encoder.cut_into(segment_size);
-            self.full_control = encoder.length();
-        }
-    }
-
-    /// A header that points to this message and to `vectors`, with that much of its control messages.
-    fn header(&mut self, vectors: &mut [libc::iovec], control: usize) -> libc::mmsghdr {
-        let mut header = empty_header();
-        if let Some(name) = &mut self.name {
-            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(name.length()).unwrap_or(Name::CAPACITY);
-            header.msg_hdr.msg_name = (&raw mut *name).cast();
-        }
-        header.msg_hdr.msg_iov = vectors.as_mut_ptr();
-        header.msg_hdr.msg_iovlen = vectors.len() as _;
-        if control > 0 {
-            header.msg_hdr.msg_control = (&raw mut self.control).cast();
-            header.msg_hdr.msg_controllen = control as _;
-        }
-        header
-    }
-}
-
-/// A header without name, bytes and control messages.
-#[expect(unsafe_code, reason = "on some systems the structure has fields that cannot be named")]
-pub(super) fn empty_header() -> libc::mmsghdr {
-    // SAFETY: it consists of integers and raw pointers, for which zeroes are a valid value.
-    unsafe { MaybeUninit::zeroed().assume_init() }
-}
-
 /// Sends messages; returns how many of them, at least one, were taken.
 #[expect(unsafe_code, reason = "sendmmsg has no safe wrapper")]
 fn transmit(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr], batches: bool) -> io::Result<usize> {
@@ -349,7 +236,7 @@ fn transmit(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr], batches: bool
         return transmit_one(socket, first);
     }
     let length = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
-    // SAFETY: `headers` is `length` long. `Message::header` made each a moment ago, from memory of the sender that nobody
+    // SAFETY: `headers` is `length` long. `Message` made each a moment ago, from memory of the sender that nobody
     // has touched since and that is as long as the header says; the bytes that the vectors point to are borrowed by the
     // batch ('data). The kernel reads them, and writes the lengths in the headers. The descriptor is open while borrowed.
     let count = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), length, libc::MSG_DONTWAIT as _) };
