@@ -163,7 +163,7 @@ fn echo_trains(socket: &UdpSocket, capabilities: Capabilities, end: &AtomicBool)
         receiver.clear();
         let Ok(received) = receiver.receive(socket) else { continue };
         let mut batch = sender.batch();
-        for train in receiver.datagrams(received.slots) {
+        for train in receiver.trains(received.slots) {
             batch.push(Route { destination: train.source, source: None }, train.segment_size, train.bytes);
         }
         while batch.send(socket).is_err() {
@@ -341,7 +341,7 @@ fn trains(bytes: usize, pieces: Pieces, proxy: &Proxy, length: Duration) -> Resu
         for index in ready.wait(LOST_AFTER / 4)? {
             receiver.clear();
             let Ok(received) = receiver.receive_connected(&clients[index]) else { continue };
-            let count: usize = receiver.datagrams(received.slots).map(|train| train.count()).sum();
+            let count: usize = receiver.trains(received.slots).map(|train| train.count()).sum();
             window.received += count as u64;
             let (since, missing) = under_way[index];
             under_way[index].1 = missing.saturating_sub(count);

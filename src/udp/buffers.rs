@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::flow::{FlowId, FlowKey};
-use crate::sys::udp::{Capabilities, Datagrams, Receiver, Sender};
+use crate::sys::udp::{Capabilities, Receiver, Sender, Train};
 
 /// Datagrams, or trains of them, received in one turn. Enough that system calls are few; so few that small ones, each of
 /// which touches a page of its own, stay in the second-level cache.
@@ -80,7 +80,7 @@ impl Buffers {
 
 impl Run {
     /// Of what lies in a slot, so many `datagrams` from the byte `start` on.
-    pub(super) fn new(flow: FlowId, slot: usize, train: &Datagrams<'_>, start: usize, datagrams: u32) -> Self {
+    pub(super) fn new(flow: FlowId, slot: usize, train: &Train<'_>, start: usize, datagrams: u32) -> Self {
         let end = train.bytes.len().min(start + datagrams as usize * train.segment_size);
         Self { flow, slot, start, end, segment_size: train.segment_size.min(end - start), datagrams }
     }

@@ -69,7 +69,7 @@ use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::pool::listener::UdpView;
 use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
-use crate::sys::udp::{Datagrams, Route, Sender};
+use crate::sys::udp::{Route, Sender, Train};
 
 /// One bound address on one worker.
 #[derive(Debug)]
@@ -151,8 +151,8 @@ impl Forwarder {
     }
 
     /// Finds or begins the flows that the datagrams of one slot belong to.
-    fn assign(&mut self, slot: usize, train: &Datagrams<'_>, context: &BatchContext<'_>, runs: &mut Vec<Run>) {
-        let overruns = self.clients.overruns_since(train.overflow);
+    fn assign(&mut self, slot: usize, train: &Train<'_>, context: &BatchContext<'_>, runs: &mut Vec<Run>) {
+        let overruns = self.clients.overruns_since(train.overruns);
         self.count_dropped(DropReason::ReceiveBufferOverrun, overruns);
         #[cfg(feature = "faults")]
         fault::panic_if_asked(&context.view.state.name, train.bytes);
@@ -226,7 +226,7 @@ impl Forwarder {
             // Nobody may send from an address that stands for a group.
             let source = reply.key.destination.filter(|ip| !ip.is_multicast());
             let route = Route { destination: Some(reply.key.client), source };
-            for train in receiver.datagrams(slots) {
+            for train in receiver.trains(slots) {
                 batch.push(route, train.segment_size, train.bytes);
             }
             if reply.is_last {

@@ -217,11 +217,11 @@ impl UpstreamSocket {
     /// Counts what lies in these slots, of which there is at least one.
     fn take_replies(&mut self, flow: FlowId, receiver: &Receiver, slots: Range<usize>, large: NonZeroU32) -> Replies {
         self.note_reply();
-        let overruns = self.overruns.since(receiver.at(slots.end - 1).overflow);
+        let overruns = self.overruns.since(receiver.at(slots.end - 1).overruns);
         if slots.len() >= MANY {
             self.enlarge_buffers(large);
         }
-        let (datagrams, bytes) = receiver.datagrams(slots.clone()).fold((0_u32, 0), |(datagrams, bytes), train| {
+        let (datagrams, bytes) = receiver.trains(slots.clone()).fold((0_u32, 0), |(datagrams, bytes), train| {
             (datagrams + u32::try_from(train.count()).unwrap_or(u32::MAX), bytes + train.bytes.len() as u64)
         });
         let stats = self.backend.stats.at(self.worker);
@@ -256,7 +256,7 @@ impl UpstreamSocket {
         if !std::mem::replace(&mut self.has_large_buffers, true) {
             // What the kernel does not grant is done without.
             let _ = udp::set_buffers(&self.socket, bytes.get() as usize);
-            let _ = udp::tell_overflow(&self.socket);
+            let _ = udp::report_overruns(&self.socket);
             let _ = udp::coalesce(&self.socket);
         }
     }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const WORD: usize = size_of::<usize>();
 const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(WORD);
 
-/// Room for everything that a socket of ours is told (in6_pktinfo, the segment size and the overflow take 88 bytes) or
+/// Room for everything that a socket of ours is told (in6_pktinfo, the segment size and the overruns take 88 bytes) or
 /// tells (64 bytes).
 const CAPACITY: usize = 96;
 
@@ -23,26 +23,26 @@ impl Control {
     pub(super) const CAPACITY: usize = CAPACITY;
 
     /// What the kernel wrote, of which it said that it is `length` bytes.
-    pub(super) fn read(&self, length: usize) -> Told {
-        let mut told = Told::default();
+    pub(super) fn read(&self, length: usize) -> Ancillary {
+        let mut ancillary = Ancillary::default();
         let mut rest = &self.0[..length.min(CAPACITY)];
         while let Some((level, kind, payload, next)) = split_first(rest) {
-            told.note(level, kind, payload);
+            ancillary.note(level, kind, payload);
             rest = next;
         }
-        told
+        ancillary
     }
 }
 
 /// What the kernel tells about a datagram.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Ancillary {
     pub(super) destination: Option<IpAddr>,
     pub(super) segment_size: Option<usize>,
-    pub(super) overflow: Option<u32>,
+    pub(super) overruns: Option<u32>,
 }
 
-impl Told {
+impl Ancillary {
     fn note(&mut self, level: i32, kind: i32, payload: &[u8]) {
         match (level, kind) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
@@ -58,7 +58,7 @@ impl Told {
                 let size = bytes_at(payload, 0).map(i32::from_ne_bytes);
                 self.segment_size = size.and_then(|size| usize::try_from(size).ok());
             }
-            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => self.overflow = bytes_at(payload, 0).map(u32::from_ne_bytes),
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => self.overruns = bytes_at(payload, 0).map(u32::from_ne_bytes),
             _ => {}
         }
     }
@@ -148,9 +148,9 @@ mod tests {
             encoder.push(libc::SOL_UDP, libc::UDP_GRO, &1_200_i32.to_ne_bytes());
             encoder.push(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
             let length = encoder.length();
-            let told = Told { destination: Some(addr), segment_size: Some(1_200), overflow: Some(7) };
-            assert_eq!(control.read(length), told);
-            assert_eq!(control.read(0), Told::default());
+            let ancillary = Ancillary { destination: Some(addr), segment_size: Some(1_200), overruns: Some(7) };
+            assert_eq!(control.read(length), ancillary);
+            assert_eq!(control.read(0), Ancillary::default());
         }
     }
 
@@ -161,11 +161,11 @@ mod tests {
         encoder.push(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &7_u32.to_ne_bytes());
         let length = encoder.length();
         for shorter in 0..length - WORD + 4 {
-            assert_eq!(control.read(shorter), Told::default(), "{shorter} bytes");
+            assert_eq!(control.read(shorter), Ancillary::default(), "{shorter} bytes");
         }
         for nonsense in [0, HEADER - 1, CAPACITY + 1, usize::MAX - 8] {
             control.0[..WORD].copy_from_slice(&nonsense.to_ne_bytes());
-            assert_eq!(control.read(CAPACITY), Told::default(), "a length of {nonsense}");
+            assert_eq!(control.read(CAPACITY), Ancillary::default(), "a length of {nonsense}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::control::{Control, Encoder};
-use super::sockaddr::Name;
+use super::sockaddr::SockAddr;
 
 /// The longest run of bytes that one send may carry: what is left of 65,535 after the headers of IPv4 and UDP.
 pub(super) const MAX_BYTES: usize = 65_507;
@@ -23,7 +23,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// To the peer of a connected socket.
+    /// To whom a connected socket is connected.
     pub const CONNECTED: Self = Self { destination: None, source: None };
 }
 
@@ -31,7 +31,7 @@ impl Route {
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) route: Route,
-    name: Option<Name>,
+    name: Option<SockAddr>,
     control: Control,
     /// Bytes of `control` without the request to cut the message into segments, and with it.
     plain_control: usize,
@@ -58,7 +58,7 @@ impl Message {
             encoder.leave_from(source);
         }
         let plain_control = encoder.length();
-        let name = route.destination.map(Name::new);
+        let name = route.destination.map(SockAddr::new);
         let mut message = Self {
             route,
             name,
@@ -117,7 +117,7 @@ impl Message {
     fn header_with(&mut self, vectors: &mut [libc::iovec], control: usize) -> libc::mmsghdr {
         let mut header = empty_header();
         if let Some(name) = &mut self.name {
-            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(name.length()).unwrap_or(Name::CAPACITY);
+            header.msg_hdr.msg_namelen = libc::socklen_t::try_from(name.length()).unwrap_or(SockAddr::CAPACITY);
             header.msg_hdr.msg_name = (&raw mut *name).cast();
         }
         header.msg_hdr.msg_iov = vectors.as_mut_ptr();

@@ -25,8 +25,8 @@ use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 pub use self::message::Route;
 pub use self::probe::Capabilities;
-pub use self::receive::{Datagrams, Received, Receiver};
-pub use self::send::{Batch, Refusal, Sender};
+pub use self::receive::{Received, Receiver, Train};
+pub use self::send::{Batch, SendFailure, Sender};
 
 /// Binds a datagram socket, non-blocking; returns it with the bytes that the kernel granted for `buffers`, see [`set_buffers`].
 ///
@@ -45,7 +45,7 @@ pub fn listen(addr: SocketAddr, buffers: Option<usize>, capabilities: Capabiliti
     if let Some(bytes) = buffers {
         set_buffers(&socket, bytes)?;
     }
-    tell_overflow(&socket)?;
+    report_overruns(&socket)?;
     if addr.ip().is_unspecified() {
         match addr {
             SocketAddr::V4(_) => option::set(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?,
@@ -85,7 +85,7 @@ fn receive_buffer(socket: impl AsFd) -> io::Result<usize> {
 ///
 /// # Errors
 /// Whatever the kernel refuses.
-pub fn tell_overflow(socket: impl AsFd) -> io::Result<()> {
+pub fn report_overruns(socket: impl AsFd) -> io::Result<()> {
     option::set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
 }
 

@@ -1,4 +1,4 @@
-//! Sending many datagrams with one system call, to one peer or to many.
+//! Sending many datagrams with one system call, to one address or to many.
 
 use std::io;
 use std::marker::PhantomData;
@@ -14,7 +14,7 @@ const MAX_MESSAGES: usize = 64;
 
 /// A message that the kernel refused.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct SendFailure {
     /// Why: `WouldBlock` when there is no room now; on a connected socket perhaps what ICMP said about earlier datagrams.
     pub error: io::Error,
     /// Where it was to go.
@@ -108,7 +108,7 @@ impl<'data> Batch<'_, 'data> {
     ///
     /// # Errors
     /// The first message that the kernel refuses, or the part of it that was not taken.
-    pub fn send(&mut self, socket: impl AsFd) -> Result<(), Refusal> {
+    pub fn send(&mut self, socket: impl AsFd) -> Result<(), SendFailure> {
         while self.next < self.sender.messages.len() {
             let result = match self.split {
                 None => self.send_messages(socket.as_fd()),
@@ -120,7 +120,7 @@ impl<'data> Batch<'_, 'data> {
                 continue;
             }
             let message = &self.sender.messages[self.next];
-            return Err(Refusal { error, route: message.route, datagrams: self.skippable() });
+            return Err(SendFailure { error, route: message.route, datagrams: self.skippable() });
         }
         Ok(())
     }

@@ -15,9 +15,9 @@ const V6_FAMILY: u16 = libc::AF_INET6 as u16;
 /// An address as the kernel reads and writes it. The alignment is that of the C structures.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(4))]
-pub(super) struct Name([u8; V6_BYTES]);
+pub(super) struct SockAddr([u8; V6_BYTES]);
 
-impl Name {
+impl SockAddr {
     /// Room for the kernel to write an address into.
     pub(super) const EMPTY: Self = Self([0; V6_BYTES]);
 
@@ -81,8 +81,8 @@ mod tests {
     fn an_address_comes_back_as_it_was() {
         let v6 = SocketAddrV6::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, 4), 53, 5, 7);
         for addr in [SocketAddr::from(([192, 0, 2, 1], 65_535)), v6.into()] {
-            assert_eq!(Name::new(addr).addr(), Some(addr));
+            assert_eq!(SockAddr::new(addr).addr(), Some(addr));
         }
-        assert_eq!(Name::EMPTY.addr(), None);
+        assert_eq!(SockAddr::EMPTY.addr(), None);
     }
 }

@@ -75,7 +75,7 @@ fn collect(receiver: &mut Receiver, socket: &OwnedFd, count: usize) -> (Vec<Vec<
         receiver.clear();
         let received = wait(|| receiver.receive(socket)).expect("receive");
         pieces += received.slots.len();
-        for train in receiver.datagrams(received.slots) {
+        for train in receiver.trains(received.slots) {
             assert_eq!(train.iter().count(), train.count());
             all.extend(train.iter().map(<[u8]>::to_vec));
         }
@@ -104,10 +104,10 @@ fn datagrams_of_every_length_pass_in_both_families() {
                 receiver.clear();
                 let received = wait(|| receiver.receive(&listener)).expect("receive");
                 assert_eq!(received, Received { slots: 0..1, is_drained: capabilities.batches() });
-                let train = receiver.datagrams(received.slots).next().expect("one");
+                let train = receiver.trains(received.slots).next().expect("one");
                 assert_eq!(train.iter().collect::<Vec<_>>(), [&bytes[..]]);
                 assert_eq!((train.source, train.is_truncated), (Some(addr_of(&upstream)), false));
-                assert_eq!((train.destination, train.overflow), (None, None));
+                assert_eq!((train.destination, train.overruns), (None, None));
             }
             let empty = receiver.receive(&listener).expect_err("drained");
             assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
@@ -132,7 +132,7 @@ fn a_reply_leaves_from_the_address_that_the_client_sent_to() {
                 receiver.clear();
                 let received = wait(|| receiver.receive(&listener)).expect("receive");
                 let mut batch = sender.batch();
-                for train in receiver.datagrams(received.slots) {
+                for train in receiver.trains(received.slots) {
                     assert_eq!(train.destination, Some(ip));
                     let route = Route { destination: train.source, source: train.destination };
                     batch.push(route, train.segment_size, train.bytes);
@@ -188,7 +188,7 @@ fn a_train_arrives_in_one_piece() {
     batch.send(&upstream).expect("send");
     assert_eq!(batch.taken(), 33);
     let received = wait(|| receiver.receive(&listener)).expect("receive");
-    let trains: Vec<_> = receiver.datagrams(received.slots).collect();
+    let trains: Vec<_> = receiver.trains(received.slots).collect();
     assert_eq!((trains.len(), trains[0].segment_size, trains[0].bytes), (1, 1_200, &bytes[..]));
 }
 
@@ -211,7 +211,7 @@ fn replies_from_many_sockets_leave_together() {
         assert!(receiver.is_full());
         assert_eq!(receiver.receive_connected(&flows[0].1).expect("no room").slots, SLOTS..SLOTS);
         let mut batch = sender.batch();
-        for (train, (client, _)) in receiver.datagrams(0..SLOTS).zip(&flows) {
+        for (train, (client, _)) in receiver.trains(0..SLOTS).zip(&flows) {
             assert_eq!(train.source, None);
             batch.push(to(addr_of(client)), train.segment_size, train.bytes);
         }
@@ -232,7 +232,7 @@ fn what_does_not_fit_is_cut_and_marked() {
             client.send_to(&vec![1; length], addr).expect("send");
         }
         let arrived = receive_all(&mut receiver, &listener);
-        let cut: Vec<_> = receiver.datagrams(arrived).map(|train| (train.bytes.len(), train.is_truncated)).collect();
+        let cut: Vec<_> = receiver.trains(arrived).map(|train| (train.bytes.len(), train.is_truncated)).collect();
         assert_eq!(cut, [(100, false), (100, true), (0, false)]);
     }
 }
@@ -314,8 +314,8 @@ fn the_kernel_says_how_much_buffer_it_grants_and_what_overflowed() {
         assert!(queued < 100);
         client.send_to(b"how many?", addr).expect("send");
         let received = wait(|| receiver.receive(&listener)).expect("receive");
-        let overflow = receiver.datagrams(received.slots).next().expect("one").overflow;
-        assert_eq!(overflow, u32::try_from(100 - queued).ok());
+        let overruns = receiver.trains(received.slots).next().expect("one").overruns;
+        assert_eq!(overruns, u32::try_from(100 - queued).ok());
     }
 }
 
@@ -356,10 +356,10 @@ fn a_retired_socket_keeps_its_queue_and_the_others_get_the_rest() {
         let of_new = wait(|| receiver.receive(&new)).expect("receive").slots;
         assert!((1..64).contains(&of_old.len()), "both sockets have clients");
         assert_eq!(of_old.len() + of_new.len(), 128, "nothing is lost");
-        assert!(receiver.datagrams(of_old.clone()).all(|train| train.bytes == b"before"));
+        assert!(receiver.trains(of_old.clone()).all(|train| train.bytes == b"before"));
         let mut sender = Sender::new(capabilities);
         let mut batch = sender.batch();
-        for train in receiver.datagrams(of_old) {
+        for train in receiver.trains(of_old) {
             let route = Route { destination: train.source, source: train.destination };
             batch.push(route, train.segment_size, train.bytes);
         }
