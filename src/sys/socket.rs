@@ -191,11 +191,6 @@ pub fn reset_on_close(socket: impl AsFd) {
     let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-/// Whether a system call failed because this process or the system has no descriptors left.
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
-}
-
 /// Reads what has arrived; 0 is the end of the stream.
 ///
 /// # Errors

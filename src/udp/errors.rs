@@ -2,39 +2,29 @@
 
 use std::io;
 
-use rustix::io::Errno;
-
-use crate::sys::socket::is_out_of_descriptors;
+use crate::sys::errno::{Cause, cause};
 
 /// Whether an error of a connected socket is what ICMP said about datagrams sent before. What a firewall of this machine
-/// refuses (EPERM) says nothing about the backend.
+/// refuses says nothing about the backend.
 pub(super) fn is_of_the_backend(error: &io::Error) -> bool {
-    let said = [
-        Errno::CONNREFUSED,
-        Errno::HOSTUNREACH,
-        Errno::NETUNREACH,
-        Errno::HOSTDOWN,
-        Errno::NOPROTOOPT,
-        // "Administratively prohibited", of ICMPv6.
-        Errno::ACCESS,
-    ];
-    Errno::from_io_error(error).is_some_and(|errno| said.contains(&errno))
+    matches!(cause(error), Cause::Refused | Cause::Unreachable | Cause::Prohibited)
 }
 
 /// Whether a datagram was not sent because too many others are on their way out.
 pub(super) fn is_crowded(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || Errno::from_io_error(error) == Some(Errno::NOBUFS)
+    matches!(cause(error), Cause::WouldBlock | Cause::QueueFull)
 }
 
 /// Whether a socket could not be connected for want of something of ours: descriptors, memory, or ports (`WouldBlock`). An
-/// address to send from that is missing (EADDRNOTAVAIL) is no such thing: there may be one for another backend.
+/// address to send from that is missing is no such thing: there may be one for another backend.
 pub(super) fn is_ours(error: &io::Error) -> bool {
-    use io::ErrorKind::{OutOfMemory, WouldBlock};
-    matches!(error.kind(), OutOfMemory | WouldBlock) || is_out_of_descriptors(error)
+    matches!(cause(error), Cause::Exhausted | Cause::WouldBlock)
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -43,6 +33,9 @@ mod tests {
         for (errno, expected) in [
             (Errno::CONNREFUSED, [true, false, false]),
             (Errno::HOSTUNREACH, [true, false, false]),
+            (Errno::NETUNREACH, [true, false, false]),
+            (Errno::HOSTDOWN, [true, false, false]),
+            (Errno::NOPROTOOPT, [true, false, false]),
             (Errno::ACCESS, [true, false, false]),
             (Errno::NOBUFS, [false, true, false]),
             // While sending a full buffer, while connecting no free port.
