@@ -18,7 +18,7 @@ pub use schema::schema;
 pub use types::{
     AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, DnsName, DnsProbe, HashKey,
     Hashing, HealthCheck, Listener, ListenerName, MAX_PROBES_IN_FLIGHT, Machine, OnBackendDown, OnDown, PassiveCheck,
-    Policy, Pool, PoolName, Priority, Probe, Protocol, Quota, RecordType, ResponseCode, Tcp, Transport, Udp, UdpProbe,
+    Policy, Pool, PoolName, Priority, Probe, Protocol, RecordType, ResponseCode, Tcp, Transport, Udp, UdpProbe,
 };
 
 impl Config {

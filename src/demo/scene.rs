@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{
     AccessLog, Admin, Assignment, Backend, BackendAddr, BackendName, BindAddr, Config, HealthCheck, Listener,
-    ListenerName, OnBackendDown, OnDown, Policy, Pool, PoolName, Priority, Probe, Protocol, Quota, Tcp, Udp,
+    ListenerName, OnBackendDown, OnDown, Policy, Pool, PoolName, Priority, Probe, Protocol, Tcp, Udp,
 };
 use crate::demo::backend::Behaviour;
 
@@ -150,8 +150,8 @@ fn udp_listener() -> Listener {
         pool: PoolName::from(NAME),
         protocol: Protocol::Udp(Udp {
             flow_idle_timeout: Duration::from_secs(60),
-            requests: Quota::Unlimited,
-            responses: Quota::Unlimited,
+            requests: None,
+            responses: None,
             assignment: Assignment::PerFlow,
             max_flows: nonzero_u32(4 * UDP_CLIENTS),
             max_flows_per_source: None,

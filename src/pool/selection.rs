@@ -84,7 +84,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{self, HashKey, Hashing, OnDown, Policy, Role};
+    use crate::config::{self, HashKey, Hashing, OnDown, Policy, Priority};
     use crate::pool::backend::{BackendKey, Endpoint};
 
     const NOW_MS: u64 = 1_000_000;
@@ -116,7 +116,7 @@ mod tests {
             )),
             endpoint: Endpoint::Inet(([127, 0, 0, 1], index + 1).into()),
             weight: 1,
-            role: Role::Primary,
+            priority: Priority::Regular,
         };
         PoolView::build("pool".into(), Arc::new(config), (0..backends).map(backend).collect(), None)
     }

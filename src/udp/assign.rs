@@ -1,6 +1,7 @@
 //! Which flow a datagram belongs to, and which backend that has.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::backend_side::{BackendSide, OpenError};
@@ -8,7 +9,7 @@ use super::batch_context::BatchContext;
 use super::flow::{Condition, FlowId, FlowKey, NextHop, Taken};
 use super::live_flows::LiveFlows;
 use super::upstream_socket::UpstreamSocket;
-use crate::config::{Assignment, Quota};
+use crate::config::Assignment;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::pool::admission::Permits;
 use crate::pool::selection::{Refusing, Selection};
@@ -215,10 +216,8 @@ impl<'a> Assigner<'a> {
     fn count_unanswered(&self, flow: FlowId, taken: Taken) {
         let view = self.context.view;
         let Some(check) = &view.pool.config.passive_check else { return };
-        let threshold = match view.config.requests {
-            Quota::Exactly(requests) => check.unanswered.min(requests).get(),
-            Quota::Unlimited => check.unanswered.get(),
-        };
+        let most = view.config.requests.unwrap_or(NonZeroU32::MAX);
+        let threshold = check.unanswered.min(most).get();
         if taken.unreplied >= threshold
             && taken.unreplied - taken.datagrams < threshold
             && let Some(resources) = self.flows.table.get(flow)

@@ -9,7 +9,7 @@ use super::flow::{Ended, FlowId, FlowKey, Flows, Occupancy, Rules};
 use super::own_addrs::OwnAddrs;
 use super::resources::{Recording, Resources};
 use super::upstream_socket::UpstreamSocket;
-use crate::config::{AccessLog, Assignment, Quota};
+use crate::config::{AccessLog, Assignment};
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
 use crate::pool::admission::{Full, Limits, Permits};
@@ -77,7 +77,7 @@ impl LiveFlows {
         context: &BatchContext<'_>,
     ) -> FlowId {
         let config = &context.view.config;
-        let is_one_shot = config.requests == Quota::Exactly(NonZeroU32::MIN);
+        let is_one_shot = config.requests == Some(NonZeroU32::MIN);
         let is_sampled = is_one_shot || config.assignment == Assignment::PerPacket;
         let recording = if is_sampled { Recording::Sampled } else { Recording::Each };
         let resources = Resources::new(&context.view.state, permits, socket, recording, self.worker);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::flow::{Bounds, Rules};
 use super::lifecycle::Lifecycle;
 use super::unsent::Unsent;
-use crate::config::{self, AccessLog, Assignment, Quota};
+use crate::config::{self, AccessLog, Assignment};
 use crate::local::Local;
 use crate::metrics::WorkerId;
 use crate::metrics::reason::{DropReason, FlowCloseReason};
@@ -65,7 +65,7 @@ impl Settings {
     /// Whether datagrams that come in one piece belong together. Where each is a flow, one sender could have thousands of
     /// flows begin in a single turn.
     pub(super) fn takes_trains(&self) -> bool {
-        self.config.assignment == Assignment::PerFlow && self.config.requests == Quota::Unlimited
+        self.config.assignment == Assignment::PerFlow && self.config.requests.is_none()
     }
 
     /// Counts datagrams that went nowhere.

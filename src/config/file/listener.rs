@@ -10,7 +10,7 @@ use super::list::List;
 use super::quantity::Size;
 use super::read::At;
 use super::tables::tables;
-use crate::config::types::{OnBackendDown, PoolName, Quota, Transport};
+use crate::config::types::{OnBackendDown, PoolName, Transport};
 
 /// A burst of a few thousand small datagrams, for which the kernel accounts about 768 bytes each.
 const RECEIVE_BUFFER: Size = Size(NonZeroU32::new(1 << 20).expect("1 MiB is not 0"));
@@ -43,11 +43,11 @@ tables! {
         flow_idle_timeout: Duration [bounds::SILENCE] = Duration::from_secs(60),
 
         /// After this many datagrams of the client its next one begins a new flow, which is a new socket and a new pick.
-        requests: Quota = Quota::Unlimited,
+        requests: Option<NonZeroU32> = None,
 
         /// A flow ends when each of its datagrams has had this many replies: 1 for DNS, so that a socket is free once
         /// nothing is owed.
-        responses: Quota = Quota::Unlimited,
+        responses: Option<NonZeroU32> = None,
 
         /// Pick a backend for every datagram: for protocols such as DNS, in which each stands for itself. The client then
         /// has a flow with each backend, whose socket serves all its questions; with `requests = 1` each would take one of

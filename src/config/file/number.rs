@@ -8,7 +8,6 @@ use toml::de::DeValue;
 use super::keys::Shape;
 use super::read::{Raw, Read, Reader, Written};
 use crate::config::error::Problem;
-use crate::config::types::Quota;
 
 const INTEGER: &str = "an integer";
 const INTEGER_HINT: &str = "integers stand without quotes";
@@ -69,15 +68,15 @@ impl Read<RangeToInclusive<u32>> for NonZeroUsize {
     }
 }
 
-/// A number from 1 to `max`, or `"unlimited"`.
-impl Read for Quota {
+/// A number from 1 on, or `"unlimited"`.
+impl Read for Option<NonZeroU32> {
     fn read(raw: Raw<'_>, (): &(), reader: &mut Reader<'_>) -> Option<Self> {
         match raw.value {
             DeValue::Integer(_) => match count_within(raw, u32::MAX.into()) {
-                Some(count) => Some(Self::Exactly(count)),
+                Some(count) => Some(Some(count)),
                 None => reader.refuse_range(raw, &format!("a number from 1 to {}, or \"{UNLIMITED}\"", u32::MAX)),
             },
-            DeValue::String(word) if word == UNLIMITED => Some(Self::Unlimited),
+            DeValue::String(word) if word == UNLIMITED => Some(None),
             _ => reader.refuse_type(raw, &format!("{INTEGER} or \"{UNLIMITED}\""), None),
         }
     }
@@ -179,11 +178,11 @@ impl Written for Share {
     }
 }
 
-impl Written for Quota {
+impl Written for Option<NonZeroU32> {
     fn written(&self) -> String {
         match self {
-            Self::Unlimited => format!("\"{UNLIMITED}\""),
-            Self::Exactly(count) => count.to_string(),
+            None => format!("\"{UNLIMITED}\""),
+            Some(count) => count.to_string(),
         }
     }
 }

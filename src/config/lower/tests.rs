@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::types::{
     AccessLog, Assignment, BackendAddr, BackendName, BindAddr, HashKey, Hashing, ListenerName, OnBackendDown, OnDown,
-    Policy, PoolName, Priority, Probe, Protocol, Quota, Tcp, UdpProbe,
+    Policy, PoolName, Priority, Probe, Protocol, Tcp, UdpProbe,
 };
 
 const MACHINE: Machine =
@@ -554,7 +554,7 @@ fn defaults_of_udp() {
     let config = config(text);
     let Protocol::Udp(udp) = &config.listeners["a"].protocol else { panic!("{config:?}") };
     assert_eq!(udp.flow_idle_timeout, Duration::from_secs(60));
-    assert_eq!((udp.requests, udp.responses), (Quota::Unlimited, Quota::Unlimited));
+    assert_eq!((udp.requests, udp.responses), (None, None));
     assert_eq!((udp.assignment, udp.on_backend_down), (Assignment::PerFlow, OnBackendDown::Move));
     assert_eq!((udp.max_flows_per_source, udp.receive_buffer.get()), (None, 1 << 20));
     assert_eq!(udp.max_flows, config.default_max_flows);

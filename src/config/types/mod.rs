@@ -25,7 +25,7 @@ pub use listener::{AccessLog, Listener, Protocol, Tcp};
 pub use machine::Machine;
 pub use name::{BackendName, ListenerName, PoolName};
 pub use pool::{Backend, HashKey, Hashing, OnDown, Policy, Pool, Priority};
-pub use udp::{Assignment, OnBackendDown, Quota, Udp};
+pub use udp::{Assignment, OnBackendDown, Udp};
 
 /// A decided configuration.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,10 +8,11 @@ use std::time::Duration;
 pub struct Udp {
     /// A flow without a datagram either way for this long ends.
     pub flow_idle_timeout: Duration,
-    /// Datagrams of the client in a flow; its next one begins another. Replies to those before still find their way.
-    pub requests: Quota,
-    /// Replies to each datagram of the client; a flow that has had them all ends.
-    pub responses: Quota,
+    /// Datagrams of the client in a flow; its next one begins another. Replies to those before still find their way. Absent:
+    /// as many as come.
+    pub requests: Option<NonZeroU32>,
+    /// Replies to each datagram of the client; a flow that has had them all ends. Absent: as many as come.
+    pub responses: Option<NonZeroU32>,
     /// How often a backend is picked.
     pub assignment: Assignment,
     /// Flows of this listener, all workers together; each is a socket towards its backend.
@@ -22,15 +23,6 @@ pub struct Udp {
     pub on_backend_down: OnBackendDown,
     /// Bytes that the kernel is asked to queue for each socket of the listener; it may grant less.
     pub receive_buffer: NonZeroU32,
-}
-
-/// How many datagrams one way belong to a flow, or to a datagram the other way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quota {
-    /// As many as come.
-    Unlimited,
-    /// After this many the flow ends.
-    Exactly(NonZeroU32),
 }
 
 /// How often a backend is picked.

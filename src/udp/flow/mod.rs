@@ -195,9 +195,9 @@ impl<R> Flows<R> {
 
     /// Takes as many of `datagrams` of the client, of which there is at least one, as belong to this flow.
     pub fn take_requests(&mut self, id: FlowId, datagrams: u32, now_ms: u64) -> Option<Taken> {
-        let quota = self.rules.requests;
+        let most = self.rules.requests;
         let flow = self.current_mut(id)?;
-        let left = flow.requests_left(quota);
+        let left = flow.requests_left(most);
         let taken = u32::try_from(left).unwrap_or(u32::MAX).min(datagrams);
         let unreplied = flow.add_requests(taken, now_ms);
         self.touch(id.index, now_ms);
@@ -209,11 +209,11 @@ impl<R> Flows<R> {
 
     /// Takes datagrams of the backend, of which there is at least one; `None` when the flow is over or has moved.
     pub fn take_replies(&mut self, id: FlowId, datagrams: u32, now_ms: u64) -> Option<Reply> {
-        let quota = self.rules.responses;
+        let each = self.rules.responses;
         let flow = self.current_mut(id)?;
         let key = flow.key;
         let is_first = !flow.is_answered();
-        let is_last = flow.add_responses(datagrams, quota);
+        let is_last = flow.add_responses(datagrams, each);
         if is_first {
             flow.last_ms = now_ms;
             self.unanswered.remove(&mut self.flows, id.index);

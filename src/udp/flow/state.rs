@@ -1,7 +1,8 @@
 //! What the table knows about one flow.
 
+use std::num::NonZeroU32;
+
 use super::key::FlowKey;
-use crate::config::Quota;
 
 /// A flow and what it holds.
 #[derive(Debug)]
@@ -59,12 +60,9 @@ impl<R> FlowState<R> {
         self.responses > 0
     }
 
-    /// How many more datagrams of the client the flow takes. One at least: the quota may have become smaller by a reload.
-    pub(super) fn requests_left(&self, quota: Quota) -> u64 {
-        match quota {
-            Quota::Unlimited => u64::MAX,
-            Quota::Exactly(most) => u64::from(most.get()).saturating_sub(self.requests).max(1),
-        }
+    /// How many more datagrams of the client the flow takes, of `most` in all. One at least: a reload may have changed that.
+    pub(super) fn requests_left(&self, most: Option<NonZeroU32>) -> u64 {
+        most.map_or(u64::MAX, |most| u64::from(most.get()).saturating_sub(self.requests).max(1))
     }
 
     /// Counts datagrams of the client; returns how many have had no reply yet.
@@ -75,13 +73,10 @@ impl<R> FlowState<R> {
         unreplied.datagrams
     }
 
-    /// Counts datagrams of the backend; returns whether the flow has had all that it is to have.
-    pub(super) fn add_responses(&mut self, datagrams: u32, quota: Quota) -> bool {
+    /// Counts datagrams of the backend; returns whether the flow has had all that it is to have, `each` to a request.
+    pub(super) fn add_responses(&mut self, datagrams: u32, each: Option<NonZeroU32>) -> bool {
         self.responses += u64::from(datagrams);
         self.unreplied = None;
-        match quota {
-            Quota::Unlimited => false,
-            Quota::Exactly(each) => self.responses >= self.requests.saturating_mul(u64::from(each.get())),
-        }
+        each.is_some_and(|each| self.responses >= self.requests.saturating_mul(u64::from(each.get())))
     }
 }

@@ -5,16 +5,12 @@ use std::num::NonZeroU32;
 
 use super::next_hop::LAME_DUCK_PATIENCE_MS;
 use super::*;
-use crate::config::{OnBackendDown, Quota};
-
-fn exactly(count: u32) -> Quota {
-    Quota::Exactly(NonZeroU32::new(count).expect("not 0"))
-}
+use crate::config::OnBackendDown;
 
 const RULES: Rules = Rules {
     idle_ms: 60_000,
-    requests: Quota::Unlimited,
-    responses: Quota::Unlimited,
+    requests: None,
+    responses: None,
     on_backend_down: OnBackendDown::Move,
     bounds: Bounds { flows: 100, flows_per_source: None, tables: 1 },
     is_draining: false,
@@ -44,7 +40,7 @@ fn silence_either_way_ends_a_flow_and_a_datagram_either_way_does_not() {
 
 #[test]
 fn one_question_and_one_answer_are_a_flow() {
-    let mut flows = flows(Rules { requests: exactly(1), responses: exactly(1), ..RULES });
+    let mut flows = flows(Rules { requests: NonZeroU32::new(1), responses: NonZeroU32::new(1), ..RULES });
     let first = flows.begin(key(1), "a", 0);
     assert_eq!(flows.take_requests(first, 3, 0), Some(Taken { datagrams: 1, unreplied: 1 }));
     assert_eq!(flows.find(&key(1)), None, "the next question belongs to another flow");
@@ -58,7 +54,7 @@ fn one_question_and_one_answer_are_a_flow() {
 
 #[test]
 fn a_flow_waits_for_the_answers_to_all_of_its_questions() {
-    let mut flows = flows(Rules { responses: exactly(2), ..RULES });
+    let mut flows = flows(Rules { responses: NonZeroU32::new(2), ..RULES });
     let id = flows.begin(key(1), "a", 0);
     flows.take_requests(id, 2, 0);
     let is_last = |reply: Option<Reply>| reply.expect("it lives").is_last;

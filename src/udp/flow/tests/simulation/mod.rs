@@ -15,7 +15,7 @@ use fastrand::Rng;
 use self::admission::Event;
 use super::super::next_hop::LAME_DUCK_PATIENCE_MS;
 use super::super::*;
-use crate::config::{OnBackendDown, Quota};
+use crate::config::OnBackendDown;
 
 const DEFAULT_STEPS: u64 = 1_000_000;
 
@@ -71,11 +71,7 @@ struct World {
 }
 
 fn rules(rng: &mut Rng) -> Rules {
-    let mut quota = |most| match rng.u32(0..=most) {
-        0 => Quota::Unlimited,
-        count => Quota::Exactly(NonZeroU32::new(count).expect("not 0")),
-    };
-    let (requests, responses) = (quota(4), quota(2));
+    let (requests, responses) = (NonZeroU32::new(rng.u32(0..=4)), NonZeroU32::new(rng.u32(0..=2)));
     let on_backend_down =
         *rng.choice(&[OnBackendDown::Move, OnBackendDown::Stick, OnBackendDown::LameDuck]).expect("some");
     let bounds = Bounds {
@@ -212,10 +208,7 @@ impl World {
                 flow.unreplied_since_ms = self.now_ms;
             }
             flow.unreplied += 1;
-            is_open = match self.rules.requests {
-                Quota::Unlimited => true,
-                Quota::Exactly(most) => flow.requests < u64::from(most.get()),
-            };
+            is_open = self.rules.requests.is_none_or(|most| flow.requests < u64::from(most.get()));
         }
         assert_eq!(taken, Taken { datagrams: expected, unreplied: flow.unreplied });
         flow.is_open = is_open;
@@ -238,10 +231,8 @@ impl World {
         let is_first = flow.responses == 0;
         flow.responses += u64::from(datagrams);
         flow.unreplied = 0;
-        let is_last = match self.rules.responses {
-            Quota::Unlimited => false,
-            Quota::Exactly(each) => flow.responses >= flow.requests * u64::from(each.get()),
-        };
+        let responses = self.rules.responses;
+        let is_last = responses.is_some_and(|each| flow.responses >= flow.requests * u64::from(each.get()));
         assert_eq!(reply, Reply { key: flow.key, is_last });
         if is_last {
             let ended = self.flows.end(flow.id).expect("it lives");
