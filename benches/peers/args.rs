@@ -1,13 +1,13 @@
-//! What to measure: the command line, and the plan made from it.
+//! The command line, and the plan made from it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cases::{CASES, Case, Shown};
-use crate::failure::Failure;
-use crate::peers::{self, Contest, Peer};
-use crate::usage::Cpus;
+use crate::outcome::Failure;
+use crate::peers::{self, Contest};
+use crate::plan::{CASES, Plan, Shown};
+use crate::system::Cpus;
 
 /// CPU time, memory and latency of evenkeel beside its peers.
 #[derive(Debug, clap::Parser)]
@@ -72,49 +72,29 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The decided command line.
-pub(crate) struct Plan {
-    pub(crate) cases: Vec<&'static Case>,
-    pub(crate) peers: Vec<Peer>,
-    pub(crate) rounds: u32,
-    pub(crate) length: Duration,
-    pub(crate) cpus: Cpus,
-}
-
-impl Plan {
+impl Args {
     /// # Errors
     /// A name that does not exist, a CPU that is not ours, a peer that is not installed.
-    pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
-        let mut cases = select("case", CASES.iter().collect(), &args.case, |case| case.name)?;
-        if args.case.is_empty() && !args.full {
+    pub(crate) fn plan(&self) -> Result<Plan, Failure> {
+        let mut cases = select("case", CASES.iter().collect(), &self.case, |case| case.name)?;
+        if self.case.is_empty() && !self.full {
             cases.retain(|case| case.shown == Shown::Headline);
         }
-        let mut peers = select("peer", peers::all(), &args.peer, |peer| peer.name)?;
-        if args.peer.is_empty() {
+        let mut peers = select("peer", peers::all(), &self.peer, |peer| peer.name)?;
+        if self.peer.is_empty() {
             peers.retain(|peer| cases.iter().any(|case| peer.enters(case.load.contest())));
         }
-        if let Some(program) = &args.before {
+        if let Some(program) = &self.before {
             // Next to evenkeel, where the eye compares them.
             peers.insert(peers.len().min(1), peers::before(program.clone()));
         }
         for peer in &peers {
             peer.check_installed()?;
         }
-        let (rounds, seconds) = if args.quick { (1, 0.3) } else { (args.rounds, args.seconds) };
-        let cpus = Cpus { proxy: args.proxy_cpu, load: args.load_cpu };
+        let (rounds, seconds) = if self.quick { (1, 0.3) } else { (self.rounds, self.seconds) };
+        let cpus = Cpus { proxy: self.proxy_cpu, load: self.load_cpu };
         cpus.check()?;
-        Ok(Self { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
-    }
-
-    /// Who takes part in a case; those that were only asked for by name do wherever they can.
-    pub(crate) fn peers_of(&self, case: &Case) -> Vec<&Peer> {
-        let contest = case.load.contest();
-        let is_guest = |peer: &Peer| peer.contest == Contest::OnRequest && contest != Contest::Datagrams;
-        self.peers
-            .iter()
-            .filter(|peer| peer.enters(contest) || is_guest(peer))
-            .filter(|peer| case.load.has_limits() || !peer.is_limit())
-            .collect()
+        Ok(Plan { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
     }
 }
 

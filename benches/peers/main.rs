@@ -8,37 +8,29 @@
 //! What is compared is the *proxy's CPU time per unit of work*. Clients and backends share the other CPU and may well
 //! saturate it: that caps throughput, and leaves the cost of a unit comparable.
 //!
-//! | file | holds |
+//! Imports go downward only, in this order:
+//!
+//! | folder | holds |
 //! |---|---|
-//! | `cases` | what is measured, as a table |
-//! | `peers` | who is measured, as a table, with their configurations |
-//! | `load` | the clients of a case |
-//! | `backend` | the simulated backends of a case |
-//! | `datagram` | clients and backends of the cases over UDP |
-//! | `tool` | the cases in which a real program is the load |
-//! | `tally` | what clients and backends count, and its accounts |
+//! | `args` | the command line |
+//! | `report` | medians, ratios, the table, the JSON file and the picture |
+//! | `rounds` | the order of measurements |
+//! | `plan` | what is measured: the cases as a table, and who takes part |
+//! | `load` | one measurement: clients and backends over `tcp` and `udp`, or a real program (`tool`) |
 //! | `proxy` | one running proxy, from start to end |
-//! | `usage` | CPU time and memory of a process tree; pinning |
-//! | `measure` | one measurement; the interleaved rounds |
-//! | `report` | medians, ratios, the table and the JSON file |
-//! | `plot` | the picture |
-//! | `machine` | where it was measured |
+//! | `peers` | who is measured, as a table, with their configurations |
+//! | `system` | CPUs, CPU time and memory of a process tree |
+//! | `outcome` | what one measurement comes to |
 
 mod args;
-mod backend;
-mod cases;
-mod datagram;
-mod failure;
 mod load;
-mod machine;
-mod measure;
+mod outcome;
 mod peers;
-mod plot;
+mod plan;
 mod proxy;
 mod report;
-mod tally;
-mod tool;
-mod usage;
+mod rounds;
+mod system;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -52,8 +44,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::task::LocalSet;
 
-use args::{Args, Plan};
-use failure::Failure;
+use args::Args;
+use outcome::Failure;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -76,7 +68,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    if let Some(mut inside) = peers::limit::in_own_namespace() {
+    if let Some(mut inside) = system::namespace::same_program_inside() {
         // So that rules of the packet filter touch nobody else's packets.
         return match inside.status() {
             Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
@@ -97,16 +89,16 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Report, Failure> {
-    let plan = Plan::new(args)?;
-    let machine = machine::describe(&plan);
+    let plan = args.plan()?;
+    let machine = report::machine::describe(&plan);
     print!("{machine}");
     plan.cpus.take_load_cpu()?;
-    usage::raise_descriptor_limit()?;
+    system::raise_descriptor_limit()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measurements = LocalSet::new().block_on(&runtime, async {
         tokio::select! {
-            measurements = measure::rounds(&plan) => Ok(measurements),
+            measurements = rounds::run(&plan) => Ok(measurements),
             interrupted = interruption() => interrupted,
         }
     })?;

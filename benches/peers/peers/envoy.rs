@@ -3,7 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use super::{Contest, Peer, Ready, Site, words};
+use super::peer::{Contest, Peer, Ready, words};
+use super::site::Site;
 
 /// Envoy ends connections over its circuit breakers, 1,024 of them by default.
 const NO_BREAKER: u32 = 1_000_000;

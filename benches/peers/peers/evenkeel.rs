@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, Site, text, words};
+use super::peer::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
+use super::site::Site;
 
 /// This build.
 pub(super) fn this() -> Peer {

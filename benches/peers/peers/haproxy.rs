@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Contest, MAX_CONNECTIONS, Peer, Ready, Site, text, words};
+use super::peer::{Contest, MAX_CONNECTIONS, Peer, Ready, text, words};
+use super::site::Site;
 
 /// Splice pipes that HAProxy may own, two descriptors each; by default a quarter of its connections, which does not fit.
 const MAX_PIPES: usize = 512;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, Site, text, words};
+use super::peer::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
+use super::site::Site;
 
 /// Where Debian's `libnginx-mod-stream` puts it.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";

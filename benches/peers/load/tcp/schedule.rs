@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
-use super::Clients;
-use super::exchange::{Exchange, finish};
-use crate::cases::SMALL;
-use crate::tally::Tally;
+use super::clients::{Clients, connect, finish};
+use super::exchange::Exchange;
+use super::tally::Tally;
+use super::work::SMALL;
 
 /// Seed of the gaps between arrivals.
 const ARRIVALS: u64 = 0x0e5e_4bee;
@@ -39,7 +39,7 @@ pub(super) enum Units {
 }
 
 /// Adds to `clients` those who send `rate` requests a second through `connections` connections, until the load stops.
-pub(super) fn spawn(
+pub(super) fn add(
     clients: &mut Clients,
     addr: SocketAddr,
     rate: f64,
@@ -51,9 +51,9 @@ pub(super) fn spawn(
     for _ in 0..connections {
         let (queue, due) = mpsc::channel(QUEUE);
         queues.push(queue);
-        clients.spawn_local(answer(addr, due, units, Rc::clone(tally)));
+        clients.add(answer(addr, due, units, Rc::clone(tally)));
     }
-    clients.spawn_local(arrive(queues, rate, Rc::clone(tally)));
+    clients.add(arrive(queues, rate, Rc::clone(tally)));
 }
 
 /// Queues each request at its time. Never sleeps, as timers are a thousand times too coarse for that: it gives way to all
@@ -77,7 +77,7 @@ async fn arrive(queues: Vec<mpsc::Sender<Request>>, rate: f64, tally: Rc<Tally>)
 
 /// Exchanges over one connection what falls due, to the last of it.
 async fn answer(addr: SocketAddr, mut due: mpsc::Receiver<Request>, units: Units, tally: Rc<Tally>) -> io::Result<()> {
-    let mut stream = super::connect(addr, None).await?;
+    let mut stream = connect(addr, None).await?;
     let mut exchange = Exchange::new(SMALL);
     let mut free = Instant::now();
     while let Some(Request { scheduled, counts }) = due.recv().await {

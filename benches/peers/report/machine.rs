@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::args::Plan;
+use crate::plan::Plan;
 
 /// What a reader must know to judge the figures.
 #[derive(Debug, Serialize)]

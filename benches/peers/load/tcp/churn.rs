@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::exchange::{Exchange, finish};
-use crate::cases::SMALL;
-use crate::tally::Tally;
+use super::clients::{connect, finish};
+use super::exchange::Exchange;
+use super::tally::Tally;
+use super::work::SMALL;
 
 /// Client addresses. The side that closes first keeps the port for a minute: with one address, a few rounds of 20,000
 /// connections would use up the 28,000 ephemeral ports; over 250 they stay rare, as they are among real clients.
@@ -28,7 +29,7 @@ pub(super) async fn repeat(addr: SocketAddr, bytes: usize, sources: Rc<Sources>,
     let mut exchange = Exchange::new(bytes);
     while !tally.is_stopping() {
         let start = Instant::now();
-        let mut stream = super::connect(addr, Some(sources.next())).await?;
+        let mut stream = connect(addr, Some(sources.next())).await?;
         exchange.once(&mut stream).await?;
         finish(&mut stream).await?;
         tally.complete(start.elapsed());
@@ -47,7 +48,7 @@ pub(super) async fn several(
     let mut exchange = Exchange::new(SMALL);
     while !tally.is_stopping() {
         let mut start = Instant::now();
-        let mut stream = super::connect(addr, Some(sources.next())).await?;
+        let mut stream = connect(addr, Some(sources.next())).await?;
         for _ in 0..exchanges {
             exchange.once(&mut stream).await?;
             tally.complete(start.elapsed());

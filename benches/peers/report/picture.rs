@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::peers::SUBJECT;
-use crate::peers::limit::LIMITS;
+use crate::peers::{LIMITS, SUBJECT};
 
 const COLUMNS: usize = 3;
 const PANEL_WIDTH: f64 = 320.0;

@@ -8,11 +8,12 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::tally::Tally;
+use super::clients::{connect, finish};
+use super::tally::Tally;
 
 /// One client: connects, exchanges until the load stops, closes in order.
 pub(super) async fn repeat(addr: SocketAddr, bytes: usize, tally: Rc<Tally>) -> io::Result<()> {
-    let mut stream = super::connect(addr, None).await?;
+    let mut stream = connect(addr, None).await?;
     let mut exchange = Exchange::new(bytes);
     while !tally.is_stopping() {
         let start = Instant::now();
@@ -44,14 +45,5 @@ impl Exchange {
         stream.write_all(&self.request).await?;
         stream.read_exact(&mut self.reply).await?;
         if self.reply == self.request { Ok(()) } else { Err(io::Error::other("a reply that is not its request")) }
-    }
-}
-
-/// Ends the client's side first and expects nothing but the other side's end.
-pub(super) async fn finish(stream: &mut TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    match stream.read(&mut [0; 1]).await? {
-        0 => Ok(()),
-        _ => Err(io::Error::other("bytes after the last reply")),
     }
 }

@@ -4,26 +4,30 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::exchange::{Exchange, finish};
-use super::{Clients, spawn, wind_down};
-use crate::cases::SMALL;
-use crate::failure::Failure;
-use crate::measure::Sample;
+use super::clients::{Clients, connect, finish};
+use super::exchange::Exchange;
+use super::tally::Tally;
+use super::work::SMALL;
+use crate::outcome::{Failure, Sample};
 use crate::proxy::Proxy;
-use crate::tally::Tally;
-use crate::usage;
+use crate::system;
 
 /// Connections being opened at a time.
 const OPENERS: usize = 32;
 
 /// Opens `connections`, each with one exchange, and reads the proxy's memory before and after; then watches its CPU
 /// time while nothing happens.
-pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length: Duration) -> Result<Sample, Failure> {
+pub(super) async fn measure(
+    connections: usize,
+    proxy: &Proxy,
+    tally: &Tally,
+    length: Duration,
+) -> Result<Sample, Failure> {
     // What a proxy allocates at its first connections, whatever their number, is not theirs.
     close(open(proxy.addr(), OPENERS).await?).await?;
     tally.all_closed().await?;
@@ -35,9 +39,7 @@ pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length
     // What the proxy still does about connections that are new is not the cost of keeping them.
     sleep(length / 5).await;
     let meters = proxy.meters()?;
-    let start = Instant::now();
     sleep(length).await;
-    let elapsed = start.elapsed().as_secs_f64();
     let spent = proxy.meters()? - meters;
 
     close(streams).await?;
@@ -45,14 +47,7 @@ pub(super) async fn run(connections: usize, proxy: &Proxy, tally: &Tally, length
     let grown = after as f64 - before as f64;
     #[expect(clippy::cast_precision_loss, reason = "at most tens of thousands")]
     let connections = connections as f64;
-    Ok(Sample {
-        cost: grown / 1024.0 / connections,
-        rate: spent.proxy.as_secs_f64() * 1e6 / elapsed,
-        latency: None,
-        lag: None,
-        disturbance: spent.others.as_secs_f64() / elapsed,
-        lost: None,
-    })
+    Ok(Sample::new(grown / 1024.0 / connections, spent.cpu_us() / spent.seconds(), spent.disturbance()))
 }
 
 /// Connections still to be begun, and those that are there.
@@ -67,11 +62,11 @@ struct Opening {
 /// # Errors
 /// One of them failed, or they do not fit the descriptor limit of this process, which holds both of their ends.
 pub(super) async fn open(addr: SocketAddr, count: usize) -> Result<Vec<TcpStream>, Failure> {
-    usage::check_descriptors(2 * count)?;
+    system::check_descriptors(2 * count)?;
     let opening = Rc::new(Opening { addr, wanted: Cell::new(count), streams: RefCell::default() });
-    let mut openers = Clients::new();
-    spawn(&mut openers, OPENERS, || open_some(Rc::clone(&opening)));
-    wind_down(&mut openers).await?;
+    let mut openers = Clients::default();
+    openers.add_each(OPENERS, || open_some(Rc::clone(&opening)));
+    openers.wind_down().await?;
     Ok(opening.streams.take())
 }
 
@@ -79,7 +74,7 @@ async fn open_some(opening: Rc<Opening>) -> io::Result<()> {
     let mut exchange = Exchange::new(SMALL);
     while let Some(wanted) = opening.wanted.get().checked_sub(1) {
         opening.wanted.set(wanted);
-        let mut stream = super::connect(opening.addr, None).await?;
+        let mut stream = connect(opening.addr, None).await?;
         exchange.once(&mut stream).await?;
         opening.streams.borrow_mut().push(stream);
     }
@@ -88,9 +83,9 @@ async fn open_some(opening: Rc<Opening>) -> io::Result<()> {
 
 /// Ends all of them in order.
 pub(super) async fn close(streams: Vec<TcpStream>) -> Result<(), Failure> {
-    let mut closing = Clients::new();
+    let mut closing = Clients::default();
     for mut stream in streams {
-        closing.spawn_local(async move { finish(&mut stream).await });
+        closing.add(async move { finish(&mut stream).await });
     }
-    wind_down(&mut closing).await
+    closing.wind_down().await
 }

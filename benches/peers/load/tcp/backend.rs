@@ -9,33 +9,33 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::cases::{BULK_PLEASE, Direction, Load, Service};
-use crate::load::bulk;
-use crate::tally::Tally;
+use super::bulk;
+use super::tally::Tally;
+use super::work::{BULK_PLEASE, Direction, Service, Work};
 
 /// Longer than any burst of connections that a load makes.
 const BACKLOG: u32 = 4096;
 
 /// Listening backends; they stop accepting when this is dropped.
-pub(crate) struct Backends {
-    pub(crate) addrs: Vec<SocketAddr>,
+pub(super) struct Backends {
+    pub(super) addrs: Vec<SocketAddr>,
     _accepting: JoinSet<()>,
 }
 
 impl Backends {
-    /// Listens on as many ports of 127.0.0.1 as the load takes.
+    /// Listens on as many ports of 127.0.0.1 as the work takes.
     ///
     /// # Errors
     /// As the kernel gives them.
-    pub(crate) fn start(load: Load, tally: &Rc<Tally>) -> io::Result<Self> {
-        let mut addrs = Vec::with_capacity(load.backends());
+    pub(super) fn start(work: Work, tally: &Rc<Tally>) -> io::Result<Self> {
+        let mut addrs = Vec::with_capacity(work.backends());
         let mut accepting = JoinSet::new();
-        for index in 0..load.backends() {
+        for index in 0..work.backends() {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
             let listener = socket.listen(BACKLOG)?;
             addrs.push(listener.local_addr()?);
-            accepting.spawn_local(accept(listener, load.service(index), Rc::clone(tally)));
+            accepting.spawn_local(accept(listener, work.service(index), Rc::clone(tally)));
         }
         Ok(Self { addrs, _accepting: accepting })
     }

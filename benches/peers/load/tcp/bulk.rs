@@ -10,16 +10,16 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::exchange::finish;
-use crate::cases::{BULK_PLEASE, Direction};
-use crate::tally::Tally;
+use super::clients::{connect, finish};
+use super::tally::Tally;
+use super::work::{BULK_PLEASE, Direction};
 
 /// Bytes offered to one system call: large enough that clients and backends are not what is measured.
 const CHUNK: usize = 256 << 10;
 
 /// One client.
 pub(super) async fn client(addr: SocketAddr, direction: Direction, tally: Rc<Tally>) -> io::Result<()> {
-    let mut stream = super::connect(addr, None).await?;
+    let mut stream = connect(addr, None).await?;
     match direction {
         Direction::Upstream => send_only(&mut stream, &tally).await,
         Direction::Downstream => receive_only(&mut stream, &tally).await,
@@ -29,13 +29,13 @@ pub(super) async fn client(addr: SocketAddr, direction: Direction, tally: Rc<Tal
 
 /// One client of a backend that also serves exchanges.
 pub(super) async fn asking_client(addr: SocketAddr, tally: Rc<Tally>) -> io::Result<()> {
-    let mut stream = super::connect(addr, None).await?;
+    let mut stream = connect(addr, None).await?;
     stream.write_all(&[BULK_PLEASE]).await?;
     receive_only(&mut stream, &tally).await
 }
 
 /// The backend's end of what [`client`] does.
-pub(crate) async fn serve(stream: &mut TcpStream, direction: Direction, tally: &Tally) -> io::Result<()> {
+pub(super) async fn serve(stream: &mut TcpStream, direction: Direction, tally: &Tally) -> io::Result<()> {
     match direction {
         Direction::Upstream => receive_only(stream, tally).await,
         Direction::Downstream => send_only(stream, tally).await,

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
-use crate::failure::Failure;
+use crate::outcome::{Failure, Latencies};
 
 /// The accounts of one measurement.
-pub(crate) struct Tally {
+pub(super) struct Tally {
     /// Between [`Tally::start_window`] and [`Tally::end_window`].
     in_window: Cell<bool>,
     /// Exchanges, connections or bytes of the window.
     units: Cell<u64>,
-    /// Nanoseconds, one for each exchange or connection of the window.
-    latencies: RefCell<Vec<u32>>,
-    /// Nanoseconds that requests on a schedule lost before they were sent, for no fault of the proxy.
-    lags: RefCell<Vec<u32>>,
+    /// Of each exchange or connection of the window.
+    latencies: RefCell<Latencies>,
+    /// What requests on a schedule lost before they were sent, for no fault of the proxy.
+    lags: RefCell<Latencies>,
     /// Units at which the window is full.
     bound: u64,
     full: Notify,
@@ -34,7 +34,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(bound: u64) -> Self {
+    pub(super) fn new(bound: u64) -> Self {
         Self {
             in_window: Cell::new(false),
             units: Cell::new(0),
@@ -53,67 +53,65 @@ impl Tally {
     }
 
     /// Ends the warm-up: what happens from now on counts.
-    pub(crate) fn start_window(&self) {
+    pub(super) fn start_window(&self) {
         self.in_window.set(true);
     }
 
     /// Nothing that happens from now on counts; returns the units of the window.
-    pub(crate) fn end_window(&self) -> u64 {
+    pub(super) fn end_window(&self) -> u64 {
         self.in_window.set(false);
         self.units.get()
     }
 
-    pub(crate) fn is_in_window(&self) -> bool {
+    pub(super) fn is_in_window(&self) -> bool {
         self.in_window.get()
     }
 
     /// Ends when the window holds as many units as it may.
-    pub(crate) async fn full(&self) {
+    pub(super) async fn full(&self) {
         self.full.notified().await;
     }
 
-    /// Takes the latencies, in nanoseconds.
-    pub(crate) fn take_latencies(&self) -> Vec<u32> {
+    pub(super) fn take_latencies(&self) -> Latencies {
         self.latencies.take()
     }
 
-    /// Takes the lags, in nanoseconds.
-    pub(crate) fn take_lags(&self) -> Vec<u32> {
+    pub(super) fn take_lags(&self) -> Latencies {
         self.lags.take()
     }
 
     /// Counts one exchange or one connection of a closed loop.
-    pub(crate) fn complete(&self, took: Duration) {
+    pub(super) fn complete(&self, took: Duration) {
         if self.is_in_window() {
-            self.latencies.borrow_mut().push(nanoseconds(took));
+            self.latencies.borrow_mut().record(took);
         }
         self.add_units(1);
     }
 
     /// Notes an exchange that was scheduled within the window, whenever it ended: those that a stall delays past the end
     /// of the window are the ones that matter.
-    pub(crate) fn answered(&self, took: Duration, lag: Duration) {
-        self.latencies.borrow_mut().push(nanoseconds(took));
-        self.lags.borrow_mut().push(nanoseconds(lag));
+    pub(super) fn answered(&self, took: Duration, lag: Duration) {
+        self.latencies.borrow_mut().record(took);
+        self.lags.borrow_mut().record(lag);
     }
 
-    pub(crate) fn add_sent(&self, bytes: usize) {
+    pub(super) fn add_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
     /// Received bytes are the units of bulk work.
-    pub(crate) fn add_received(&self, bytes: usize) {
+    pub(super) fn add_received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         self.add_units(bytes as u64);
     }
 
     /// Waits until no other bulk transfer moves bytes; first come, first served.
-    pub(crate) async fn bulk_turn(&self) -> MutexGuard<'_, ()> {
+    pub(super) async fn bulk_turn(&self) -> MutexGuard<'_, ()> {
         self.bulk_turn.lock().await
     }
 
     /// Counts work that was done, if this is the window.
-    pub(crate) fn add_units(&self, count: u64) {
+    pub(super) fn add_units(&self, count: u64) {
         if !self.is_in_window() {
             return;
         }
@@ -125,22 +123,22 @@ impl Tally {
     }
 
     /// Asks clients and backends to come to an orderly end.
-    pub(crate) fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.stopping.set(true);
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.get()
     }
 
     /// Counts a backend connection as open until the guard is dropped.
-    pub(crate) fn open(&self) -> OpenGuard<'_> {
+    pub(super) fn open(&self) -> OpenGuard<'_> {
         self.open.set(self.open.get() + 1);
         OpenGuard(self)
     }
 
     /// Notes what a backend found wrong.
-    pub(crate) fn backend_failed(&self, what: String) {
+    pub(super) fn backend_failed(&self, what: String) {
         self.backend_error.borrow_mut().get_or_insert(what);
     }
 
@@ -148,7 +146,7 @@ impl Tally {
     ///
     /// # Errors
     /// Some still are after five seconds: the proxy did not pass the end on.
-    pub(crate) async fn all_closed(&self) -> Result<(), Failure> {
+    pub(super) async fn all_closed(&self) -> Result<(), Failure> {
         let closed = async {
             while self.open.get() > 0 {
                 self.closed.notified().await;
@@ -163,7 +161,7 @@ impl Tally {
     ///
     /// # Errors
     /// They differ, or a backend found something wrong.
-    pub(crate) fn balance(&self) -> Result<(), Failure> {
+    pub(super) fn balance(&self) -> Result<(), Failure> {
         if let Some(what) = self.backend_error.borrow().as_ref() {
             return Err(Failure::Load(format!("a backend saw: {what}")));
         }
@@ -175,12 +173,8 @@ impl Tally {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_nanos()).unwrap_or(u32::MAX)
-}
-
 /// One open backend connection.
-pub(crate) struct OpenGuard<'a>(&'a Tally);
+pub(super) struct OpenGuard<'a>(&'a Tally);
 
 impl Drop for OpenGuard<'_> {
     fn drop(&mut self) {

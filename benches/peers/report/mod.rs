@@ -1,5 +1,8 @@
 //! From samples to a table for people and a file for programs.
 
+pub(crate) mod machine;
+mod picture;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -7,12 +10,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::args::Plan;
-use crate::cases::{Plotted, Unit};
-use crate::machine::Machine;
-use crate::measure::{Latency, Measurement, Sample};
+use self::machine::Machine;
+use crate::outcome::{Figure, Latency, Sample, Unit};
 use crate::peers::SUBJECT;
-use crate::plot;
+use crate::plan::Plan;
+use crate::rounds::Measurement;
 
 /// A share of the proxy's CPU taken by others above which a figure is marked.
 const DOUBTFUL: f64 = 0.05;
@@ -31,7 +33,7 @@ struct CaseReport {
     case: &'static str,
     title: &'static str,
     unit: Unit,
-    plotted: Plotted,
+    plotted: Figure,
     peers: Vec<PeerReport>,
 }
 
@@ -49,9 +51,9 @@ struct PeerReport {
 /// Medians over the rounds, and the spread of the cost.
 #[derive(Serialize)]
 struct Summary {
-    cost: f64,
-    cost_min: f64,
-    cost_max: f64,
+    cost: Option<f64>,
+    cost_min: Option<f64>,
+    cost_max: Option<f64>,
     rate: f64,
     latency: Option<Latency>,
     disturbance: f64,
@@ -105,7 +107,7 @@ pub(crate) fn redraw(json: &Path, svg: &Path) -> io::Result<()> {
     if let Some(dir) = svg.parent() {
         fs::create_dir_all(dir)?;
     }
-    fs::write(svg, plot::draw(&report))
+    fs::write(svg, picture::draw(&report))
 }
 
 impl PeerReport {
@@ -122,36 +124,31 @@ impl PeerReport {
     }
 
     fn cost(&self) -> Option<f64> {
-        self.summary.as_ref().map(|summary| summary.cost)
+        self.summary.as_ref()?.cost
     }
 }
 
 impl Summary {
     fn of(samples: &[Sample]) -> Option<Self> {
-        let costs = || samples.iter().map(|sample| sample.cost);
+        let costs = || samples.iter().filter_map(|sample| sample.cost);
         let latencies: Vec<_> = samples.iter().filter_map(|sample| sample.latency).collect();
-        let percentile = |of: fn(&Latency) -> f64| median(latencies.iter().map(of));
+        let percentile = |of: fn(&Latency) -> Option<f64>| median(latencies.iter().filter_map(of));
         Some(Self {
-            cost: median(costs())?,
-            cost_min: costs().min_by(f64::total_cmp)?,
-            cost_max: costs().max_by(f64::total_cmp)?,
+            cost: median(costs()),
+            cost_min: costs().min_by(f64::total_cmp),
+            cost_max: costs().max_by(f64::total_cmp),
             rate: median(samples.iter().map(|sample| sample.rate))?,
-            latency: percentile(|latency| latency.p50_us).and_then(|p50_us| {
+            latency: percentile(|latency| Some(latency.p50_us)).and_then(|p50_us| {
                 Some(Latency {
                     p50_us,
-                    p99_us: percentile(|latency| latency.p99_us)?,
-                    p999_us: percentile(|latency| latency.p999_us)?,
+                    p99_us: percentile(|latency| Some(latency.p99_us))?,
+                    p999_us: percentile(|latency| latency.p999_us),
                 })
             }),
             disturbance: median(samples.iter().map(|sample| sample.disturbance))?,
             lost: median(samples.iter().filter_map(|sample| sample.lost)),
         })
     }
-}
-
-/// A figure, unless there is none: of the CPU time of nobody, or a percentile that a program does not report.
-fn known(figure: f64) -> Option<f64> {
-    figure.is_finite().then_some(figure)
 }
 
 /// The middle one, or the mean of the middle two; `None` of nothing.
@@ -204,11 +201,9 @@ impl CaseReport {
     }
 
     fn against_best(&self, figure: impl Fn(&PeerReport) -> Option<f64>) -> Option<(f64, &'static str)> {
-        let figure = |peer: &PeerReport| figure(peer).and_then(known);
-        let ours = self.peers.iter().find(|peer| peer.peer == SUBJECT).and_then(figure)?;
-        let is_rival = |peer: &&PeerReport| {
-            !peer.peer.starts_with(SUBJECT) && peer.peer != "before" && peer.cost().and_then(known).is_some()
-        };
+        let ours = self.peers.iter().find(|peer| peer.peer == SUBJECT).and_then(&figure)?;
+        let is_rival =
+            |peer: &&PeerReport| !peer.peer.starts_with(SUBJECT) && peer.peer != "before" && peer.cost().is_some();
         let others = self.peers.iter().filter(is_rival);
         let (best, name) =
             others.filter_map(|peer| Some((figure(peer)?, peer.peer))).min_by(|a, b| a.0.total_cmp(&b.0))?;
@@ -224,13 +219,14 @@ impl PeerReport {
     fn write_rows(&self, f: &mut fmt::Formatter<'_>, unit: &Unit) -> fmt::Result {
         if let Some(Summary { cost, cost_min, cost_max, rate, latency, disturbance, lost }) = &self.summary {
             let digits = unit.cost_digits;
-            let shown = |figure: f64, digits: usize| known(figure).map_or("-".into(), |it| format!("{it:.digits$}"));
-            let spread = known(*cost).map_or("-".into(), |_| format!("{cost_min:.digits$} - {cost_max:.digits$}"));
-            let ratio = self.ratio.map_or("-".into(), |ratio| shown(ratio, 2));
+            let shown = |figure: Option<f64>, digits: usize| figure.map_or("-".into(), |it| format!("{it:.digits$}"));
+            let spread = cost_min.zip(*cost_max);
+            let spread = spread.map_or("-".into(), |(min, max)| format!("{min:.digits$} - {max:.digits$}"));
+            let ratio = shown(self.ratio, 2);
             write!(f, "  {:<15} {:>17} {spread:>17} {ratio:>6}", self.peer, shown(*cost, digits))?;
             write!(f, " {rate:>14.digits$}", digits = unit.rate_digits)?;
             if let Some(Latency { p50_us, p99_us, p999_us }) = latency {
-                write!(f, " {:>9} {:>9} {:>9}", shown(*p50_us, 0), shown(*p99_us, 0), shown(*p999_us, 0))?;
+                write!(f, " {:>9} {:>9} {:>9}", shown(Some(*p50_us), 0), shown(Some(*p99_us), 0), shown(*p999_us, 0))?;
             }
             if let Some(lost) = lost {
                 write!(f, "  lost {:.2} %", lost * 100.0)?;
