@@ -14,6 +14,7 @@ use evenkeel::balance::{Load, Member, Picker, Request};
 use evenkeel::config::{Config, HashKey, Hashing, Machine, Policy};
 use evenkeel::hash::hash;
 use evenkeel::pool::snapshot::Snapshot;
+use statrs::statistics::{Data, Median as _};
 
 const ROUNDS: usize = 9;
 const PICKS: u64 = 200_000;
@@ -139,7 +140,6 @@ fn configuration(backends: u32) -> Config {
 }
 
 fn median(mut measure: impl FnMut() -> f64) -> f64 {
-    let mut rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
+    let rounds: Vec<f64> = (0..ROUNDS).map(|_| measure()).collect();
+    Data::new(rounds).median()
 }

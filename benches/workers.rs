@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
+use statrs::statistics::{Data, Max as _, Median as _, Min as _};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
@@ -30,10 +31,9 @@ fn main() -> io::Result<()> {
         println!("{count:<24}{:>22}{:>13.1}%", format!("{:.2} s, {:.2} s", first, second), difference * 100.0);
     }
     for (to, pause) in [("a worker that sleeps", Some(PAUSE)), ("a busy worker", None)] {
-        let mut costs: Vec<f64> = (0..ROUNDS).map(|_| hand_over_cost(pause)).collect();
-        costs.sort_by(f64::total_cmp);
-        let [first, .., last] = costs[..] else { unreachable!("there are several rounds") };
-        println!("hand-over to {to}: {:.2} us of CPU (from {first:.2} to {last:.2})", costs[ROUNDS / 2]);
+        let costs: Vec<f64> = (0..ROUNDS).map(|_| hand_over_cost(pause)).collect();
+        let costs = Data::new(costs);
+        println!("hand-over to {to}: {:.2} us of CPU (from {:.2} to {:.2})", costs.median(), costs.min(), costs.max());
     }
     Ok(())
 }
