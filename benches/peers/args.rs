@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::outcome::Failure;
-use crate::peers::{self, Contest};
-use crate::plan::{CASES, Plan, Shown};
+use crate::peers::{self, Contest, Peer};
+use crate::plan::{CASES, Plan, Selection, Shown};
 use crate::system::Cpus;
 
 /// CPU time, memory and latency of evenkeel beside its peers.
@@ -18,10 +18,10 @@ use crate::system::Cpus;
   scripts/bench.sh --full --quick                         does it all work? five minutes
   scripts/bench.sh --case 'uneven-*'                      policies when one backend is slow
   scripts/bench.sh --case exchange-64-c16 --peer evenkeel --peer nginx
-  scripts/bench.sh --peer evenkeel --before /tmp/old/evenkeel
+  scripts/bench.sh --peer evenkeel --reference before --before /tmp/old/evenkeel
                                                           two builds against each other")]
 pub(crate) struct Args {
-    /// Rounds; in each, every peer is measured once in every case.
+    /// Rounds; in each, every peer is measured once in every case, between two runs of the reference.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of one measurement, after a warm-up of a fifth of it.
@@ -36,9 +36,12 @@ pub(crate) struct Args {
     /// Only this case (repeatable); `exchange-*` is every case that begins so.
     #[arg(long)]
     case: Vec<String>,
-    /// Only this peer (repeatable); `haproxy*` is every peer that begins so.
+    /// Only this peer and the reference (repeatable); `haproxy*` is every peer that begins so.
     #[arg(long, visible_alias = "only")]
     peer: Vec<String>,
+    /// The peer between two of whose runs each run of another stands; by default nginx, and round-robin among policies.
+    #[arg(long)]
+    reference: Option<String>,
     /// Another build of evenkeel, measured as one more peer called `before`.
     #[arg(long)]
     before: Option<PathBuf>,
@@ -80,21 +83,35 @@ impl Args {
         if self.case.is_empty() && !self.full {
             cases.retain(|case| case.shown == Shown::Headline);
         }
-        let mut peers = select("peer", peers::all(), &self.peer, |peer| peer.name)?;
-        if self.peer.is_empty() {
-            peers.retain(|peer| cases.iter().any(|case| peer.enters(case.load.contest())));
-        }
-        if let Some(program) = &self.before {
-            // Next to evenkeel, where the eye compares them.
-            peers.insert(peers.len().min(1), peers::before(program.clone()));
-        }
-        for peer in &peers {
-            peer.check_installed()?;
-        }
+        let peers = self.peers();
+        let names = |wanted: &[String]| select("peer", peers.iter().map(|peer| peer.name).collect(), wanted, |it| it);
+        let selection = match &self.peer[..] {
+            [] => Selection::ByContest,
+            // Another build is there to be measured.
+            wanted if self.before.is_some() => Selection::ByName(names(&[wanted, &[peers::BEFORE.into()]].concat())?),
+            wanted => Selection::ByName(names(wanted)?),
+        };
+        let reference = match &self.reference {
+            Some(name) => names(std::slice::from_ref(name))?.first().copied(),
+            None => None,
+        };
         let (rounds, seconds) = if self.quick { (1, 0.3) } else { (self.rounds, self.seconds) };
         let cpus = Cpus { proxy: self.proxy_cpu, load: self.load_cpu };
         cpus.check()?;
-        Ok(Plan { cases, peers, rounds, length: Duration::from_secs_f64(seconds), cpus })
+        let length = Duration::from_secs_f64(seconds);
+        let plan = Plan { cases, peers, selection, reference, rounds, length, cpus }.without_idlers();
+        plan.peers.iter().try_for_each(Peer::check_installed)?;
+        Ok(plan)
+    }
+
+    /// Every peer that there is to choose from.
+    fn peers(&self) -> Vec<Peer> {
+        let mut peers = peers::all();
+        if let Some(program) = &self.before {
+            // Next to evenkeel, where the eye compares them.
+            peers.insert(1, peers::before(program.clone()));
+        }
+        peers
     }
 }
 

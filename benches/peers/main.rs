@@ -20,6 +20,7 @@
 //! | `proxy` | one running proxy, from start to end |
 //! | `peers` | who is measured, as a table, with their configurations |
 //! | `system` | CPUs, CPU time and memory of a process tree |
+//! | `statistics` | the order of runs, and what a few of them say together |
 //! | `outcome` | what one measurement comes to |
 
 mod args;
@@ -30,6 +31,7 @@ mod plan;
 mod proxy;
 mod report;
 mod rounds;
+mod statistics;
 mod system;
 
 #[path = "../../tests/support/mod.rs"]
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(results) = &args.plot {
-        return match report::redraw(results, &args.svg) {
+        return match report::read_json(results).and_then(|report| report::draw(&report, &args.svg)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("bench: {}: {error}", results.display());
@@ -90,23 +92,23 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Report, Failure> {
     let plan = args.plan()?;
-    let machine = report::machine::describe(&plan);
+    let machine = report::describe(&plan);
     print!("{machine}");
     plan.cpus.take_load_cpu()?;
     system::raise_descriptor_limit()?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measurements = LocalSet::new().block_on(&runtime, async {
+    let laps = LocalSet::new().block_on(&runtime, async {
         tokio::select! {
-            measurements = rounds::run(&plan) => Ok(measurements),
+            laps = rounds::run(&plan) => Ok(laps),
             interrupted = interruption() => interrupted,
         }
     })?;
 
-    let report = Report::new(&plan, machine, &measurements);
+    let report = Report::new(&plan, machine, &laps);
     print!("{report}");
-    report.write_json(&args.json)?;
-    report::redraw(&args.json, &args.svg)?;
+    report::write_json(&report, &args.json)?;
+    report::draw(&report, &args.svg)?;
     println!("\nwritten to {} and {}", args.json.display(), args.svg.display());
     Ok(report)
 }

@@ -7,7 +7,7 @@ pub(crate) mod udp;
 use std::time::Duration;
 
 use crate::outcome::{Failure, Figure, Sample, Unit};
-use crate::peers::{Contest, Peer};
+use crate::peers::{Contest, Peer, Transport};
 use crate::system::Cpus;
 
 /// The work of one case.
@@ -64,6 +64,13 @@ impl Load {
         match self {
             Self::Tcp(tcp::Work::OpenLoop { .. } | tcp::Work::Mixed { .. } | tcp::Work::Uneven { .. }) => Figure::P99,
             _ => Figure::Cost,
+        }
+    }
+
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::Udp(_) => Transport::Udp,
+            Self::Tcp(_) | Self::Tool(_) => Transport::Tcp,
         }
     }
 

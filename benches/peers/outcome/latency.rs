@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// A minute: longer than anything here waits. What takes longer counts as this.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -14,7 +15,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 pub(crate) struct Latencies(Histogram<u64>);
 
 /// Percentiles, in microseconds.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,

@@ -1,9 +1,11 @@
 //! What one measurement found.
 
+use serde::{Deserialize, Serialize};
+
 use super::latency::Latency;
 
 /// Figures in the units of the load.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     /// What the proxy pays for a unit of work; `None` where there is no proxy that pays.
     pub(crate) cost: Option<f64>,
@@ -18,7 +20,7 @@ pub(crate) struct Sample {
 }
 
 /// A figure that one proxy is compared with another by. Of each, less is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Figure {
     Cost,
@@ -29,5 +31,12 @@ impl Sample {
     /// One without latencies and losses.
     pub(crate) fn new(cost: f64, rate: f64, disturbance: f64) -> Self {
         Self { cost: Some(cost), rate, latency: None, lag: None, disturbance, lost: None }
+    }
+
+    pub(crate) fn figure(&self, figure: Figure) -> Option<f64> {
+        match figure {
+            Figure::Cost => self.cost,
+            Figure::P99 => self.latency.map(|latency| latency.p99_us),
+        }
     }
 }

@@ -19,9 +19,12 @@ pub(super) fn busy_polling() -> Peer {
     Peer { name: "evenkeel-busy", title: "this build with busy_poll", config, contest: Contest::OnRequest, ..this() }
 }
 
+/// What another build of evenkeel is called.
+pub(crate) const BEFORE: &str = "before";
+
 /// Another build of evenkeel.
 pub(crate) fn before(program: PathBuf) -> Peer {
-    build("before", "another build", program)
+    build(BEFORE, "another build", program)
 }
 
 /// This build with each of the policies that one may choose between for unequal backends.

@@ -4,17 +4,14 @@ use std::path::PathBuf;
 
 use super::peer::{Contest, Peer, Ready};
 
-/// Their names.
-pub(crate) const LIMITS: [&str; 2] = ["direct", "dnat"];
-
 /// Straight to the first backend.
 pub(super) fn direct() -> Peer {
-    Peer { ready: Ready::Direct, ..limit(LIMITS[0], "no proxy: straight to the first backend", "true", "--version") }
+    Peer { ready: Ready::Direct, ..limit("direct", "no proxy: straight to the first backend", "true", "--version") }
 }
 
 /// Rewritten by the kernel on its way to the first backend, in a network namespace of this program's own.
 pub(super) fn dnat() -> Peer {
-    Peer { ready: Ready::Dnat, ..limit(LIMITS[1], "nftables DNAT to the first backend", "nft", "--version") }
+    Peer { ready: Ready::Dnat, ..limit("dnat", "nftables DNAT to the first backend", "nft", "--version") }
 }
 
 fn limit(name: &'static str, title: &'static str, program: &str, version_flag: &'static str) -> Peer {

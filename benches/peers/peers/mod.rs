@@ -9,8 +9,7 @@ mod nginx;
 mod peer;
 mod site;
 
-pub(crate) use evenkeel::before;
-pub(crate) use limit::LIMITS;
+pub(crate) use evenkeel::{BEFORE, before};
 pub(crate) use peer::{Contest, Peer, Ready, Transport};
 pub(crate) use site::Site;
 

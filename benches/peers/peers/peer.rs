@@ -47,6 +47,17 @@ pub(crate) enum Contest {
     OnRequest,
 }
 
+impl Contest {
+    /// The peer that the others are measured between, unless another one is asked for: one that does not change from one
+    /// version of evenkeel to the next.
+    pub(crate) fn reference(self) -> &'static str {
+        match self {
+            Self::Proxies | Self::Datagrams | Self::OnRequest => "nginx",
+            Self::Policies => "round-robin",
+        }
+    }
+}
+
 /// What a proxy forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transport {
@@ -96,6 +107,10 @@ impl Peer {
     /// Whether it is no proxy but a limit to all of them. What the kernel does for it is nobody's CPU time.
     pub(crate) fn is_limit(&self) -> bool {
         matches!(self.ready, Ready::Direct | Ready::Dnat)
+    }
+
+    pub(crate) fn forwards(&self, transport: Transport) -> bool {
+        transport == Transport::Tcp || self.datagrams.is_some()
     }
 
     /// Whether it takes part in this contest.

@@ -1,44 +1,44 @@
-//! The rounds that interleave measurements.
+//! The rounds: in each, every contestant of every case is measured once, between two runs of the reference.
 
+mod lap;
+
+pub(crate) use self::lap::{Lap, Run};
 use crate::load::{self, Load, PEAK};
 use crate::outcome::{Failure, Sample, Unit};
-use crate::peers::{Contest, Peer};
-use crate::plan::Plan;
+use crate::peers::Peer;
+use crate::plan::{Case, Plan};
+use crate::statistics;
 
-/// A sample, or why there is none.
-pub(crate) struct Measurement {
-    pub(crate) case: &'static str,
-    pub(crate) peer: &'static str,
-    pub(crate) result: Result<Sample, Failure>,
-}
-
-/// All measurements of the plan. The order of peers rotates from round to round, so that none always follows the same
-/// other. A failed measurement is told at once and kept.
-pub(crate) async fn run(plan: &Plan) -> Vec<Measurement> {
-    let mut measurements = Vec::new();
+/// All measurements of the plan. The order of contestants rotates from round to round, so that none always follows the same
+/// other. A failed run is told at once and kept.
+pub(crate) async fn run(plan: &Plan) -> Vec<Lap> {
+    let mut laps = Vec::new();
     for round in 0..plan.rounds {
         let mut peak = None;
         for case in &plan.cases {
             if case.load.needs_peak() && peak.is_none() {
-                peak = slowest_peak(plan, round).await;
+                peak = slowest_peak(plan, case, round).await;
             }
-            let mut order = plan.peers_of(case);
-            let places = round as usize % order.len().max(1);
-            order.rotate_left(places);
-            for peer in order {
+            let (reference, mut contestants) = (plan.reference_of(case), plan.contestants_of(case));
+            let places = round as usize % contestants.len().max(1);
+            contestants.rotate_left(places);
+            let mut runs = Vec::new();
+            for peer in statistics::interleave(reference, &contestants) {
                 let result = load::measure(case.load, peak, peer, plan.cpus, plan.length).await;
                 tell(plan, round, case.name, case.load, peer, &result);
-                measurements.push(Measurement { case: case.name, peer: peer.name, result });
+                runs.push(Run { peer: peer.name, result });
             }
+            laps.push(Lap { case: case.name, round, runs });
         }
     }
-    measurements
+    laps
 }
 
-/// What the slowest peer reaches in [`PEAK`] now, in exchanges a second; `None` if none came through.
-async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
+/// What the slowest of those who take part in `case` reaches in [`PEAK`] now, in exchanges a second; `None` if none came
+/// through.
+async fn slowest_peak(plan: &Plan, case: &Case, round: u32) -> Option<f64> {
     let mut rates = Vec::new();
-    for peer in plan.peers.iter().filter(|peer| peer.contest == Contest::Proxies && !peer.is_limit()) {
+    for peer in plan.peers_of(case).into_iter().filter(|peer| !peer.is_limit()) {
         let result = load::measure(PEAK, None, peer, plan.cpus, plan.length / 2).await;
         tell(plan, round, "(peak)", PEAK, peer, &result);
         rates.extend(result.map(|sample| sample.rate));
@@ -47,7 +47,7 @@ async fn slowest_peak(plan: &Plan, round: u32) -> Option<f64> {
 }
 
 fn tell(plan: &Plan, round: u32, case: &str, load: Load, peer: &Peer, result: &Result<Sample, Failure>) {
-    let place = format!("round {}/{}  {case:<17} {:<15}", round + 1, plan.rounds, peer.name);
+    let place = format!("round {}/{}  {case:<22} {:<17}", round + 1, plan.rounds, peer.name);
     match result {
         Ok(sample) => {
             let lag = sample.lag.map_or_else(String::new, |lag| format!(", the load lags by p99 {:.0} us", lag.p99_us));
