@@ -18,6 +18,8 @@ use crate::system::Cpus;
   scripts/bench.sh --full --quick                         does it all work? five minutes
   scripts/bench.sh --case 'uneven-*'                      policies when one backend is slow
   scripts/bench.sh --case exchange-64-c16 --peer evenkeel --peer nginx
+  scripts/bench.sh --case connect-exchange-close --reference evenkeel --peer evenkeel-log
+                                                          what the access log costs
   scripts/bench.sh --peer evenkeel --reference before --before /tmp/old/evenkeel
                                                           two builds against each other")]
 pub(crate) struct Args {
@@ -99,8 +101,8 @@ impl Args {
         let cpus = Cpus { proxy: self.proxy_cpu, load: self.load_cpu };
         cpus.check()?;
         let length = Duration::from_secs_f64(seconds);
-        let plan = Plan { cases, peers, selection, reference, rounds, length, cpus }.without_idlers();
-        plan.peers.iter().try_for_each(Peer::check_installed)?;
+        let plan = Plan { cases, peers, selection, reference, rounds, length, cpus };
+        plan.participants().into_iter().try_for_each(Peer::check_installed)?;
         Ok(plan)
     }
 
@@ -109,7 +111,7 @@ impl Args {
         let mut peers = peers::all();
         if let Some(program) = &self.before {
             // Next to evenkeel, where the eye compares them.
-            peers.insert(1, peers::before(program.clone()));
+            peers.splice(1..1, peers::before(program));
         }
         peers
     }
@@ -141,12 +143,12 @@ pub(crate) fn catalogue() -> String {
     let mut text = String::from("cases (* without --full, too):\n");
     for case in CASES {
         let mark = if case.shown == Shown::Headline { '*' } else { ' ' };
-        let _ = writeln!(text, "{mark} {:<18} {}", case.name, case.title);
+        let _ = writeln!(text, "{mark} {:<22} {}", case.name, case.title);
     }
     text.push_str("peers:\n");
     for peer in peers::all() {
         let note = if peer.contest == Contest::OnRequest { " (only with --peer)" } else { "" };
-        let _ = writeln!(text, "  {:<18} {}{note}", peer.name, peer.title);
+        let _ = writeln!(text, "  {:<22} {}{note}", peer.name, peer.title);
     }
     text
 }

@@ -6,8 +6,9 @@ pub(crate) mod udp;
 
 use std::time::Duration;
 
+use self::tool::{Connections, Tool};
 use crate::outcome::{Failure, Figure, Sample, Unit};
-use crate::peers::{Contest, Peer, Transport};
+use crate::peers::{Contest, Need, Peer};
 use crate::system::Cpus;
 
 /// The work of one case.
@@ -18,7 +19,7 @@ pub(crate) enum Load {
     /// Simulated clients and backends over UDP.
     Udp(udp::Work),
     /// Real programs.
-    Tool(tool::Tool),
+    Tool(Tool),
 }
 
 /// The closed loop whose rate, reached by the slowest peer of a round, is the peak that open loops are a share of. One
@@ -67,19 +68,32 @@ impl Load {
         }
     }
 
-    pub(crate) fn transport(self) -> Transport {
+    /// What a proxy must be able to do.
+    pub(crate) fn need(self) -> Need {
         match self {
-            Self::Udp(_) => Transport::Udp,
-            Self::Tcp(_) | Self::Tool(_) => Transport::Tcp,
+            Self::Tcp(tcp::Work::Bulk { direction: tcp::Direction::BothWays, .. }) => Need::HalfClose,
+            Self::Tcp(_) | Self::Tool(_) => Need::Tcp,
+            Self::Udp(_) => Need::Udp,
         }
     }
 
-    /// What a case with this load compares.
-    pub(crate) fn contest(self) -> Contest {
+    /// What a case with this load compares. An access log costs something where sessions end.
+    pub(crate) fn contests(self) -> &'static [Contest] {
         match self {
-            Self::Tcp(tcp::Work::Uneven { .. }) => Contest::Policies,
-            Self::Udp(_) => Contest::Datagrams,
-            _ => Contest::Proxies,
+            Self::Tcp(tcp::Work::Uneven { .. }) => &[Contest::Policies],
+            Self::Tcp(tcp::Work::Churn { .. }) | Self::Tool(Tool::PgBench { connections: Connections::Anew }) => {
+                &[Contest::Proxies, Contest::Logged]
+            }
+            _ => &[Contest::Proxies],
+        }
+    }
+
+    /// The peer that the others are measured between, unless another one is asked for: one that does not change from one
+    /// version of evenkeel to the next.
+    pub(crate) fn reference(self) -> &'static str {
+        match self {
+            Self::Tcp(tcp::Work::Uneven { .. }) => "round-robin",
+            _ => "nginx",
         }
     }
 

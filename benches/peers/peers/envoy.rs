@@ -1,10 +1,9 @@
 //! Envoy with its TCP proxy filter.
 
-use std::env;
 use std::path::PathBuf;
 
-use super::peer::{Contest, Peer, Ready, words};
-use super::site::Site;
+use super::peer::{Contest, HalfClose, Peer, Ready, from_cache, text, words};
+use super::site::{AccessLog, Site};
 
 /// Envoy ends connections over its circuit breakers, 1,024 of them by default.
 const NO_BREAKER: u32 = 1_000_000;
@@ -14,28 +13,42 @@ pub(super) fn peer() -> Peer {
         name: "envoy",
         title: "Envoy's TCP proxy",
         contest: Contest::Proxies,
-        program: program(),
+        program: from_cache("envoy/bin/envoy").unwrap_or_else(|| PathBuf::from("envoy")),
         remedy: "scripts/setup.sh --bench",
         module: None,
         version_flag: "--version",
         config,
-        datagrams: Some(datagrams),
+        datagrams: Ok(datagrams),
+        half_close: HalfClose::PassedOn,
         arguments: |site| {
             let fixed = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "critical", "--config-yaml"];
             // It tells formats apart by the names of files, and ours has one for all peers.
             let config = std::fs::read_to_string(site.config_file()).unwrap_or_default();
             [words(&fixed), vec![config]].concat()
         },
+        access_log: AccessLog::Off,
+        records: Site::access_log_file,
         ready: Ready::Listening { processes: 1 },
     }
 }
 
-/// Where `scripts/setup.sh --bench` puts it, or else wherever it is on the PATH.
-fn program() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
-    let ours = cache.map(|cache| cache.join("evenkeel/envoy/bin/envoy"));
-    ours.filter(|ours| ours.exists()).unwrap_or_else(|| "envoy".into())
+/// The key of the TCP proxy that has it write its access log, or none.
+fn access_log(site: &Site) -> String {
+    match site.access_log {
+        AccessLog::Off => String::new(),
+        AccessLog::On => format!(
+            r#"
+          access_log:
+          - name: envoy.access_loggers.file
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+              path: {}
+              log_format:
+                text_format_source:
+                  inline_string: "%START_TIME% %DOWNSTREAM_REMOTE_ADDRESS% %UPSTREAM_HOST% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESPONSE_FLAGS%\n""#,
+            text(&site.access_log_file()),
+        ),
+    }
 }
 
 fn config(site: &Site) -> String {
@@ -55,7 +68,7 @@ fn config(site: &Site) -> String {
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
           stat_prefix: bench
           cluster: bench
-          idle_timeout: 3600s
+          idle_timeout: 3600s{access_log}
   clusters:
   - name: bench
     type: STATIC
@@ -69,6 +82,7 @@ fn config(site: &Site) -> String {
       endpoints:
       - lb_endpoints:
 {backends}"#,
+        access_log = access_log(site),
         listen = address(&site.listen),
         backends = site.each_backend(|_, addr| format!("        - endpoint: {{ address: {} }}", address(addr))),
     )

@@ -1,16 +1,26 @@
 //! evenkeel itself, other builds of it, and each of its policies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::peer::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
-use super::site::Site;
+use super::peer::{Contest, HalfClose, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
+use super::site::{AccessLog, Site};
+
+/// The peer that the others are compared with.
+pub(crate) const SUBJECT: &str = "evenkeel";
+/// The one that those are compared with who write their access log, too.
+pub(crate) const SUBJECT_LOGGED: &str = "evenkeel-log";
 
 /// This build.
 pub(super) fn this() -> Peer {
     Peer {
         config: |site| config(site, "round-robin"),
-        ..build("evenkeel", "this build", PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")))
+        ..build(SUBJECT, "this build", PathBuf::from(env!("CARGO_BIN_EXE_evenkeel")))
     }
+}
+
+/// This build, writing its access log to stderr, which is a file here.
+pub(super) fn logged() -> Peer {
+    this().with_access_log(SUBJECT_LOGGED, "this build with its access log")
 }
 
 /// Spins before it sleeps.
@@ -22,9 +32,10 @@ pub(super) fn busy_polling() -> Peer {
 /// What another build of evenkeel is called.
 pub(crate) const BEFORE: &str = "before";
 
-/// Another build of evenkeel.
-pub(crate) fn before(program: PathBuf) -> Peer {
-    build(BEFORE, "another build", program)
+/// Another build of evenkeel, without and with its access log.
+pub(crate) fn before(program: &Path) -> [Peer; 2] {
+    let build = || build(BEFORE, "another build", program.into());
+    [build(), build().with_access_log("before-log", "another build with its access log")]
 }
 
 /// This build with each of the policies that one may choose between for unequal backends.
@@ -55,18 +66,25 @@ fn build(name: &'static str, title: &'static str, program: PathBuf) -> Peer {
         module: None,
         version_flag: "--version",
         config: |site| config(site, "round-robin"),
-        datagrams: Some(datagrams),
+        datagrams: Ok(datagrams),
+        half_close: HalfClose::PassedOn,
         arguments: |site| words(&["run", "-c", &text(&site.config_file())]),
+        access_log: AccessLog::Off,
+        records: Site::log_file,
         ready: Ready::Readyz,
     }
 }
 
 /// A configuration with this policy.
 fn config(site: &Site, policy: &str) -> String {
+    let (log, access_log) = match site.access_log {
+        AccessLog::Off => ("warn", false),
+        AccessLog::On => ("warn,evenkeel::access=info", true),
+    };
     format!(
         r#"workers = 1
 shutdown_timeout = "1s"
-log = "warn"
+log = "{log}"
 
 [admin]
 http = "{admin}"
@@ -76,7 +94,7 @@ bind = ["{listen}"]
 protocol = "tcp"
 pool = "bench"
 max_connections = {MAX_CONNECTIONS}
-access_log = false
+access_log = {access_log}
 
 [pools.bench]
 policy = "{policy}"

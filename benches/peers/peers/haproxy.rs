@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::peer::{Contest, MAX_CONNECTIONS, Peer, Ready, text, words};
-use super::site::Site;
+use super::peer::{Contest, HalfClose, MAX_CONNECTIONS, Peer, Ready, text, words};
+use super::site::{AccessLog, Site};
 
 /// Splice pipes that HAProxy may own, two descriptors each; by default a quarter of its connections, which does not fit.
 const MAX_PIPES: usize = 512;
 /// Bytes of each; costs HAProxy a fifth less per bulk byte than the kernel's 64 KiB.
 const PIPE_SIZE: usize = 1 << 20;
 
-/// With and without splice.
+/// With and without splice, and with its access log.
 pub(super) fn peers() -> Vec<Peer> {
     vec![
         haproxy("haproxy", "HAProxy in TCP mode", plain),
+        haproxy("haproxy", "", plain).with_access_log("haproxy-log", "HAProxy in TCP mode with its access log"),
         haproxy("haproxy-auto", "HAProxy with splice-auto, as its manual has it", splicing_auto),
         haproxy("haproxy-splice", "HAProxy made to splice always, through pipes of 1 MiB", splicing_always),
         Peer {
@@ -39,8 +40,11 @@ fn haproxy(name: &'static str, title: &'static str, config: fn(&Site) -> String)
         module: None,
         version_flag: "-v",
         config,
-        datagrams: None,
+        datagrams: Err("HAProxy balances no datagrams"),
+        half_close: HalfClose::PassedOn,
         arguments: |site| words(&["-db", "-f", &text(&site.config_file())]),
+        access_log: AccessLog::Off,
+        records: Site::log_file,
         ready: Ready::Listening { processes: 1 },
     }
 }
@@ -65,15 +69,22 @@ fn splicing_always(site: &Site) -> String {
     )
 }
 
+/// Its records go to stdout, which is a file here: on a machine in service they go to a socket of syslog.
 fn config(site: &Site, global: &str, defaults: &str, balance: &str) -> String {
+    let (log, records) = match site.access_log {
+        AccessLog::Off => ("", ""),
+        AccessLog::On => ("log stdout format raw local0", "log global\n    option tcplog"),
+    };
     format!(
         "global
     nbthread 1
     maxconn {MAX_CONNECTIONS}
     profiling.tasks off
+    {log}
     {global}
 defaults
     mode tcp
+    {records}
     {defaults}
     maxconn {MAX_CONNECTIONS}
     timeout connect 5s

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::peer::{Contest, Peer, Ready};
+use super::peer::{Contest, HalfClose, Peer, Ready};
+use super::site::{AccessLog, Site};
 
 /// Straight to the first backend.
 pub(super) fn direct() -> Peer {
@@ -24,8 +25,11 @@ fn limit(name: &'static str, title: &'static str, program: &str, version_flag: &
         module: None,
         version_flag,
         config: |_| String::new(),
-        datagrams: Some(|_| String::new()),
+        datagrams: Ok(|_| String::new()),
+        half_close: HalfClose::PassedOn,
         arguments: |_| Vec::new(),
+        access_log: AccessLog::Off,
+        records: Site::log_file,
         ready: Ready::Direct,
     }
 }

@@ -9,20 +9,17 @@ mod nginx;
 mod peer;
 mod site;
 
-pub(crate) use evenkeel::{BEFORE, before};
-pub(crate) use peer::{Contest, Peer, Ready, Transport};
-pub(crate) use site::Site;
-
-/// The peer that the others are compared with.
-pub(crate) const SUBJECT: &str = "evenkeel";
+pub(crate) use evenkeel::{BEFORE, SUBJECT, SUBJECT_LOGGED, before};
+pub(crate) use peer::{Contest, Need, Peer, Ready, Transport};
+pub(crate) use site::{AccessLog, Site};
 
 /// Every peer, in the order of the table. The first is the one that the others are compared with.
 pub(crate) fn all() -> Vec<Peer> {
-    let mut all = vec![evenkeel::this(), evenkeel::busy_polling()];
+    let mut all = vec![evenkeel::this(), evenkeel::logged(), evenkeel::busy_polling()];
     all.extend(evenkeel::policies());
     all.extend(haproxy::peers());
-    all.push(nginx::peer());
-    all.push(envoy::peer());
+    all.extend([nginx::peer(), nginx::peer().with_access_log("nginx-log", "nginx stream with its access log")]);
+    all.extend([envoy::peer(), envoy::peer().with_access_log("envoy-log", "Envoy's TCP proxy with its access log")]);
     all.push(limit::direct());
     all.push(limit::dnat());
     all

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::peer::{Contest, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
-use super::site::Site;
+use super::peer::{Contest, HalfClose, MAX_CONNECTIONS, MAX_FLOWS, Peer, Ready, text, words};
+use super::site::{AccessLog, Site};
 
 /// Where Debian's `libnginx-mod-stream` puts it.
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
@@ -18,9 +18,25 @@ pub(super) fn peer() -> Peer {
         module: Some(NGINX_STREAM),
         version_flag: "-v",
         config,
-        datagrams: Some(datagrams),
+        datagrams: Ok(datagrams),
+        half_close: HalfClose::PassedOn,
         arguments: |site| words(&["-e", "stderr", "-p", &text(&site.dir), "-c", &text(&site.config_file())]),
+        access_log: AccessLog::Off,
+        records: Site::access_log_file,
         ready: Ready::Listening { processes: 2 },
+    }
+}
+
+/// Each record is written by itself, as it is unless a buffer is asked for.
+fn access_log(site: &Site) -> String {
+    match site.access_log {
+        AccessLog::Off => "access_log off;".into(),
+        AccessLog::On => format!(
+            "log_format session '$time_iso8601 $remote_addr:$remote_port $upstream_addr $upstream_bytes_sent $bytes_sent '
+                       '$upstream_connect_time $upstream_first_byte_time $session_time $status';
+    access_log {} session;",
+            text(&site.access_log_file()),
+        ),
     }
 }
 
@@ -39,7 +55,7 @@ events {{
     worker_connections {descriptors};
 }}
 stream {{
-    access_log off;
+    {access_log}
     upstream bench {{
 {backends}    }}
     server {{
@@ -53,6 +69,7 @@ stream {{
 }}
 ",
         descriptors = 2 * MAX_CONNECTIONS + 200,
+        access_log = access_log(site),
         listen = site.listen,
         backends = site.each_backend(|_, addr| format!("        server {addr};")),
     )

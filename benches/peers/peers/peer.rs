@@ -1,10 +1,11 @@
 //! What there is to know about a proxy that can be measured.
 
+use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::site::Site;
+use super::site::{AccessLog, Site};
 use crate::outcome::Failure;
 
 /// Sessions that every peer is told to expect: twice as many descriptors, pipes and a reserve fit a limit of 20,000.
@@ -28,9 +29,14 @@ pub(crate) struct Peer {
     pub(super) module: Option<&'static str>,
     pub(super) version_flag: &'static str,
     pub(super) config: fn(&Site) -> String,
-    /// The configuration with which it forwards datagrams; absent if it cannot.
-    pub(super) datagrams: Option<fn(&Site) -> String>,
+    /// The configuration with which it forwards datagrams, or why there is none.
+    pub(super) datagrams: Result<fn(&Site) -> String, &'static str>,
+    /// What it does when one side ends its stream.
+    pub(super) half_close: HalfClose,
     pub(super) arguments: fn(&Site) -> Vec<String>,
+    pub(crate) access_log: AccessLog,
+    /// Where its access log is when it is on.
+    pub(crate) records: fn(&Site) -> PathBuf,
     pub(crate) ready: Ready,
 }
 
@@ -41,21 +47,10 @@ pub(crate) enum Contest {
     Proxies,
     /// One balancing policy with another.
     Policies,
-    /// One proxy of datagrams with another.
-    Datagrams,
+    /// One proxy that writes its access log with another.
+    Logged,
     /// Nothing by itself.
     OnRequest,
-}
-
-impl Contest {
-    /// The peer that the others are measured between, unless another one is asked for: one that does not change from one
-    /// version of evenkeel to the next.
-    pub(crate) fn reference(self) -> &'static str {
-        match self {
-            Self::Proxies | Self::Datagrams | Self::OnRequest => "nginx",
-            Self::Policies => "round-robin",
-        }
-    }
 }
 
 /// What a proxy forwards.
@@ -63,6 +58,24 @@ impl Contest {
 pub(crate) enum Transport {
     Tcp,
     Udp,
+}
+
+/// What a load needs of a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    Tcp,
+    /// TCP, and that one direction goes on when the other has ended.
+    HalfClose,
+    Udp,
+}
+
+/// What a proxy does when one side of a connection ends its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HalfClose {
+    /// Passes the end on and goes on with the other direction.
+    PassedOn,
+    /// Ends both directions.
+    EndsAll,
 }
 
 /// How a started peer shows that it serves.
@@ -79,6 +92,12 @@ pub(crate) enum Ready {
 }
 
 impl Peer {
+    /// The same peer with its access log on.
+    pub(super) fn with_access_log(self, name: &'static str, title: &'static str) -> Self {
+        let datagrams = Err("the record of a flow comes when the measurement is long over");
+        Self { name, title, contest: Contest::Logged, datagrams, access_log: AccessLog::On, ..self }
+    }
+
     /// # Errors
     /// The program, or what it needs, is not there: says how to have it.
     pub(crate) fn check_installed(&self) -> Result<(), Failure> {
@@ -109,15 +128,12 @@ impl Peer {
         matches!(self.ready, Ready::Direct | Ready::Dnat)
     }
 
-    pub(crate) fn forwards(&self, transport: Transport) -> bool {
-        transport == Transport::Tcp || self.datagrams.is_some()
-    }
-
-    /// Whether it takes part in this contest.
-    pub(crate) fn enters(&self, contest: Contest) -> bool {
-        match contest {
-            Contest::Datagrams => self.contest == Contest::Proxies && self.datagrams.is_some(),
-            Contest::Proxies | Contest::Policies | Contest::OnRequest => self.contest == contest,
+    /// Why it cannot do what a load needs; `None` if it can.
+    pub(crate) fn cannot(&self, need: Need) -> Option<&'static str> {
+        match need {
+            Need::Tcp => None,
+            Need::HalfClose => (self.half_close == HalfClose::EndsAll).then_some("ends both directions when one ends"),
+            Need::Udp => self.datagrams.err(),
         }
     }
 
@@ -125,10 +141,9 @@ impl Peer {
     ///
     /// It dies with this process: SIGTERM, because nginx's worker outlives a master that is killed.
     pub(crate) fn command(&self, site: &Site, transport: Transport, cpu: usize) -> io::Result<Command> {
-        let config = match (transport, self.datagrams) {
-            (Transport::Tcp, _) => self.config,
-            (Transport::Udp, Some(datagrams)) => datagrams,
-            (Transport::Udp, None) => return Err(io::ErrorKind::Unsupported.into()),
+        let config = match transport {
+            Transport::Tcp => self.config,
+            Transport::Udp => self.datagrams.map_err(io::Error::other)?,
         };
         std::fs::write(site.config_file(), config(site))?;
         let mut command = Command::new("taskset");
@@ -136,6 +151,13 @@ impl Peer {
         command.arg(&self.program).args((self.arguments)(site));
         Ok(command)
     }
+}
+
+/// A program that `scripts/setup.sh --bench` puts below a directory of its own; `None` if it is not there.
+pub(super) fn from_cache(program: &str) -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+    Some(cache.join("evenkeel").join(program)).filter(|program| program.exists())
 }
 
 pub(super) fn text(path: &Path) -> String {

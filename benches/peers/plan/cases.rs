@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
     case("open-50", Full, open(50), "64 B on a schedule, 64 connections, 50 % of the slowest peer's peak"),
     case("open-70", Headline, open(70), "64 B on a schedule, 64 connections, 70 % of the slowest peer's peak"),
     case("open-90", Full, open(90), "64 B on a schedule, 64 connections, 90 % of the slowest peer's peak"),
-    case("churn", Headline, churn(8), "connect, 64 B request and reply, close; 8 at a time"),
+    case("connect-exchange-close", Headline, churn(8), "connect, 64 B request and reply, close; 8 at a time"),
     case("bulk-up-c1", Full, bulk(Upstream, 1), "bulk from client to backend on 1 connection"),
     case("bulk-up-c4", Headline, bulk(Upstream, 4), "bulk from client to backend on 4 connections"),
     case("bulk-up-c64", Full, bulk(Upstream, 64), "bulk from client to backend on 64 connections"),

@@ -11,7 +11,7 @@ use crate::system::Cpus;
 /// The decided command line.
 pub(crate) struct Plan {
     pub(crate) cases: Vec<&'static Case>,
-    /// All that take part in any case.
+    /// All that there are, whether they take part or not.
     pub(crate) peers: Vec<Peer>,
     pub(crate) selection: Selection,
     /// The peer that the others stand between, where it can do a case.
@@ -32,45 +32,47 @@ pub(crate) enum Selection {
 impl Plan {
     /// Who takes part in a case, in the order of the table.
     pub(crate) fn peers_of(&self, case: &Case) -> Vec<&Peer> {
-        let reference = self.reference_name(case);
-        let takes_part = |peer: &&Peer| peer.name == reference || self.is_selected(peer, case);
+        let reference = self.reference_of(case).name;
+        let takes_part = |peer: &&Peer| peer.name == reference || self.is_wanted(peer, case) && can(peer, case);
         self.peers.iter().filter(takes_part).collect()
     }
 
     /// The peer that the others stand between.
     pub(crate) fn reference_of(&self, case: &Case) -> &Peer {
-        let name = self.reference_name(case);
-        self.peers.iter().find(|peer| peer.name == name).expect("a plan holds the reference of each of its cases")
+        let named = |name: &str| self.peers.iter().find(|peer| peer.name == name);
+        let asked_for = self.reference.and_then(named).filter(|peer| can(peer, case));
+        asked_for.or_else(|| named(case.load.reference())).expect("there is a reference for each kind of load")
     }
 
     /// Who stands between two runs of the reference.
     pub(crate) fn contestants_of(&self, case: &Case) -> Vec<&Peer> {
-        let reference = self.reference_name(case);
+        let reference = self.reference_of(case).name;
         self.peers_of(case).into_iter().filter(|peer| peer.name != reference).collect()
     }
 
-    /// Leaves out whom no case needs.
-    pub(crate) fn without_idlers(mut self) -> Self {
-        let needed: Vec<&str> = self.cases.iter().flat_map(|case| self.peers_of(case)).map(|peer| peer.name).collect();
-        self.peers.retain(|peer| needed.contains(&peer.name));
-        self
+    /// Who would take part in a case if it could, and why it cannot.
+    pub(crate) fn left_out_of(&self, case: &Case) -> Vec<(&Peer, &'static str)> {
+        let why_not = |peer| Some((peer, Peer::cannot(peer, case.load.need())?));
+        self.peers.iter().filter(|peer| self.is_wanted(peer, case)).filter_map(why_not).collect()
     }
 
-    fn is_selected(&self, peer: &Peer, case: &Case) -> bool {
-        let selected = match &self.selection {
-            Selection::ByContest => peer.enters(case.load.contest()),
-            Selection::ByName(names) => names.contains(&peer.name),
+    /// Who is measured at all.
+    pub(crate) fn participants(&self) -> Vec<&Peer> {
+        let takes_part = |peer: &&Peer| {
+            self.cases.iter().any(|case| self.peers_of(case).iter().any(|participant| participant.name == peer.name))
         };
-        selected && can(peer, case)
+        self.peers.iter().filter(takes_part).collect()
     }
 
-    fn reference_name(&self, case: &Case) -> &'static str {
-        let asked_for = self.peers.iter().find(|peer| Some(peer.name) == self.reference);
-        asked_for.filter(|peer| can(peer, case)).map_or_else(|| case.load.contest().reference(), |peer| peer.name)
+    fn is_wanted(&self, peer: &Peer, case: &Case) -> bool {
+        match &self.selection {
+            Selection::ByContest => case.load.contests().contains(&peer.contest),
+            Selection::ByName(names) => names.contains(&peer.name),
+        }
     }
 }
 
 /// Whether a peer can do a case, and says something in it.
 fn can(peer: &Peer, case: &Case) -> bool {
-    peer.forwards(case.load.transport()) && (case.load.has_limits() || !peer.is_limit())
+    peer.cannot(case.load.need()).is_none() && (case.load.has_limits() || !peer.is_limit())
 }

@@ -1,5 +1,6 @@
 //! One running proxy: started on its CPU, known to serve, stopped whatever happens.
 
+mod access_log;
 mod dnat;
 mod process;
 mod readiness;
@@ -7,6 +8,7 @@ mod readiness;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -16,13 +18,15 @@ use tokio::time::sleep;
 use self::dnat::Rules;
 use self::process::Process;
 use crate::outcome::Failure;
-use crate::peers::{Peer, Ready, Site, Transport};
+use crate::peers::{AccessLog, Peer, Ready, Site, Transport};
 use crate::system::{self, Cpus, Meters};
 
-/// Between two looks at a proxy that starts.
+/// Between two looks at a proxy that starts or comes to an end.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Bound on starting; none of them takes a tenth of it.
 const START_LIMIT: Duration = Duration::from_secs(10);
+/// Bound on noticing that clients are gone.
+const END_LIMIT: Duration = Duration::from_secs(5);
 /// Below the ephemeral range, so that no client's local port is in the way.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
@@ -31,7 +35,9 @@ pub(crate) struct Proxy {
     running: Running,
     site: Site,
     cpu: usize,
-    /// Holds the configuration and the log.
+    /// The access log, if it writes one.
+    records: Option<PathBuf>,
+    /// Holds the configuration and the logs.
     _dir: TempDir,
 }
 
@@ -59,7 +65,8 @@ impl Proxy {
     ) -> Result<Self, Failure> {
         let dir = TempDir::with_prefix("evenkeel-bench-")?;
         let [listen, admin] = free_addrs()?;
-        let mut site = Site { dir: dir.path().into(), listen, admin, backends: backends.into() };
+        let access_log = peer.access_log;
+        let mut site = Site { dir: dir.path().into(), listen, admin, backends: backends.into(), access_log };
         let running = match peer.ready {
             Ready::Direct => {
                 site.listen = backends[0];
@@ -78,7 +85,8 @@ impl Proxy {
                 Running::Process(process)
             }
         };
-        Ok(Self { running, site, cpu: cpus.proxy, _dir: dir })
+        let records = (access_log == AccessLog::On).then(|| (peer.records)(&site));
+        Ok(Self { running, site, cpu: cpus.proxy, records, _dir: dir })
     }
 
     /// Where its clients connect.
@@ -92,6 +100,22 @@ impl Proxy {
 
     pub(crate) fn resident_bytes(&self) -> io::Result<u64> {
         system::resident_bytes(self.processes())
+    }
+
+    /// Stops it in order and looks whether its access log, if it writes one, tells of all `sessions` that it had.
+    ///
+    /// # Errors
+    /// It does not: what was measured is not what it claims to be.
+    pub(crate) async fn stop(self, sessions: u64) -> Result<(), Failure> {
+        let Some(records) = self.records else { return Ok(()) };
+        // Clients are gone, but it need not have noticed yet.
+        let deadline = Instant::now() + END_LIMIT;
+        while readiness::has_sessions(self.site.listen)? && Instant::now() < deadline {
+            sleep(LOOK_AGAIN).await;
+        }
+        // Whatever it has still to write, it writes now.
+        drop(self.running);
+        access_log::check(&records, sessions)
     }
 
     fn processes(&self) -> &[Pid] {

@@ -52,8 +52,9 @@ impl Process {
         &self.tree
     }
 
+    /// Whether all of it ended in time: what a child of the child still writes counts, too.
     fn has_ended_by(&mut self, deadline: Instant) -> bool {
-        while let Ok(None) = self.child.try_wait() {
+        while matches!(self.child.try_wait(), Ok(None)) || !self.tree.iter().all(|pid| system::has_ended(*pid)) {
             if Instant::now() > deadline {
                 return false;
             }
@@ -68,7 +69,7 @@ impl Drop for Process {
         // Not yet waited for, so the process id is still its own; that it has already ended is no error.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         if !self.has_ended_by(Instant::now() + STOP_LIMIT) {
-            for &pid in &self.tree {
+            for &pid in self.tree.iter().filter(|pid| !system::has_ended(**pid)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
             let _ = self.child.kill();

@@ -1,9 +1,9 @@
 //! From runs to findings.
 
-use super::findings::{CaseReport, Comparison, Figures, PeerReport, Report, RunReport, Summary};
+use super::findings::{CaseReport, Comparison, Figures, LeftOut, PeerReport, Report, RunReport, Summary};
 use super::machine::Machine;
 use crate::outcome::{Figure, Latency, Sample};
-use crate::peers::{Peer, SUBJECT};
+use crate::peers::{AccessLog, Peer, SUBJECT, SUBJECT_LOGGED};
 use crate::plan::{Case, Plan};
 use crate::rounds::Lap;
 use crate::statistics::{Ratios, Spread, compare, ratio};
@@ -30,8 +30,15 @@ impl CaseReport {
             plotted: case.load.plotted(),
             reference: reference.into(),
             peers,
+            left_out: plan.left_out_of(case).into_iter().map(|(peer, why)| LeftOut::new(peer, why)).collect(),
             comparisons,
         }
+    }
+}
+
+impl LeftOut {
+    fn new(peer: &Peer, why: &str) -> Self {
+        Self { peer: peer.name.into(), why: why.into() }
     }
 }
 
@@ -54,6 +61,7 @@ impl PeerReport {
         Self {
             peer: peer.name.into(),
             is_limit: peer.is_limit(),
+            access_log: peer.access_log,
             summary: Summary::of(&runs),
             cost_ratio: spread(Figure::Cost),
             p99_ratio: spread(Figure::P99),
@@ -98,18 +106,24 @@ impl Summary {
     }
 }
 
-/// evenkeel against each of the other proxies.
+/// evenkeel against each of the other proxies, like for like: with its access log against those that write theirs; and
+/// evenkeel with its access log against itself without.
 fn comparisons(peers: &[PeerReport], reference: &str) -> Vec<Comparison> {
-    let Some(ours) = peers.iter().find(|peer| peer.peer == SUBJECT) else { return Vec::new() };
-    let others = peers.iter().filter(|peer| peer.peer != SUBJECT && !peer.is_limit);
     let against = |theirs: &PeerReport| {
+        let ours = match theirs.access_log {
+            _ if theirs.is_limit => return None,
+            AccessLog::Off if theirs.peer == SUBJECT => SUBJECT_LOGGED,
+            AccessLog::Off => SUBJECT,
+            AccessLog::On => SUBJECT_LOGGED,
+        };
+        let ours = peers.iter().find(|peer| peer.peer == ours && peer.peer != theirs.peer)?;
         let compare = |figure| compare(&ours.ratios(figure, reference), &theirs.ratios(figure, reference));
-        Comparison {
+        Some(Comparison {
             ours: ours.peer.clone(),
             theirs: theirs.peer.clone(),
             cost: compare(Figure::Cost),
             p99: compare(Figure::P99),
-        }
+        })
     };
-    others.map(against).collect()
+    peers.iter().filter_map(against).collect()
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use crate::outcome::{Figure, Latency, Sample, Unit};
+use crate::peers::AccessLog;
 use crate::statistics::Spread;
 
 /// Everything.
@@ -25,7 +26,15 @@ pub(super) struct CaseReport {
     /// The peer between two of whose runs each other run stands.
     pub(super) reference: String,
     pub(super) peers: Vec<PeerReport>,
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) comparisons: Vec<Comparison>,
+}
+
+/// A peer that cannot do a case.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LeftOut {
+    pub(super) peer: String,
+    pub(super) why: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,6 +42,7 @@ pub(super) struct PeerReport {
     pub(super) peer: String,
     /// Whether it is no proxy but a limit to all of them.
     pub(super) is_limit: bool,
+    pub(super) access_log: AccessLog,
     /// Absent when no round came through.
     pub(super) summary: Option<Summary>,
     /// Its cost over that of the reference; of the reference, over that of its own runs before and after.

@@ -30,7 +30,7 @@ pub(crate) fn describe(plan: &Plan) -> Machine {
     let cpuinfo = read("/proc/cpuinfo");
     let mut models = cpuinfo.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let load = read("/proc/loadavg");
-    let proxies = plan.peers.iter().filter(|peer| !peer.is_limit());
+    let proxies = plan.participants().into_iter().filter(|peer| !peer.is_limit());
     Machine {
         cpu: models.next().map_or_else(String::new, |(_, model)| model.to_owned()),
         cpus: std::thread::available_parallelism().map_or(0, Into::into),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::findings::{CaseReport, Comparison, PeerReport, Report, Summary};
+use super::findings::{CaseReport, Comparison, LeftOut, PeerReport, Report, Summary};
 use crate::outcome::{Figure, Latency, Unit};
 use crate::statistics::{Spread, Verdict};
 
@@ -34,7 +34,8 @@ impl fmt::Display for CaseReport {
             write!(f, " {:>9} {:>9} {:>9}", "p50 us", "p99 us", "p99.9 us")?;
         }
         writeln!(f)?;
-        self.peers.iter().try_for_each(|peer| peer.write_rows(f, &self.unit, self.plotted))
+        self.peers.iter().try_for_each(|peer| peer.write_rows(f, &self.unit, self.plotted))?;
+        self.left_out.iter().try_for_each(|LeftOut { peer, why }| writeln!(f, "  {peer:<17} left out: {why}"))
     }
 }
 

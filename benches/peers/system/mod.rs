@@ -9,4 +9,4 @@ mod processes;
 pub(crate) use cpus::Cpus;
 pub(crate) use descriptors::{check_descriptors, raise_descriptor_limit};
 pub(crate) use meters::{Meters, Spent};
-pub(crate) use processes::{check_pinned, process_tree, resident_bytes};
+pub(crate) use processes::{check_pinned, has_ended, process_tree, resident_bytes};

@@ -23,6 +23,14 @@ pub(crate) fn process_tree(root: Pid) -> io::Result<Vec<Pid>> {
     Ok(tree)
 }
 
+/// Whether a process runs no more, be it that nobody has asked yet how it ended.
+pub(crate) fn has_ended(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The state comes after the name, which is in parentheses and may contain some.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, None | Some('Z' | 'X'))
+}
+
 /// # Errors
 /// A thread that may run elsewhere than on `cpu`.
 pub(crate) fn check_pinned(processes: &[Pid], cpu: usize) -> Result<(), Failure> {

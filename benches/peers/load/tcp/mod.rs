@@ -41,6 +41,7 @@ pub(super) async fn measure(
     let sample = run(work, peak, &proxy, &tally, length).await?;
     tally.all_closed().await?;
     tally.balance()?;
+    proxy.stop(tally.sessions()).await?;
     Ok(sample)
 }
 

@@ -26,7 +26,9 @@ pub(super) struct Tally {
     received: Cell<u64>,
     /// Whose turn it is to move bulk bytes.
     bulk_turn: Mutex<()>,
-    /// Backend connections that are open now.
+    /// Backend connections that there were.
+    sessions: Cell<u64>,
+    /// Those that are open now.
     open: Cell<usize>,
     closed: Notify,
     /// The first thing that a backend found wrong.
@@ -46,6 +48,7 @@ impl Tally {
             sent: Cell::new(0),
             received: Cell::new(0),
             bulk_turn: Mutex::default(),
+            sessions: Cell::new(0),
             open: Cell::new(0),
             closed: Notify::new(),
             backend_error: RefCell::default(),
@@ -133,8 +136,14 @@ impl Tally {
 
     /// Counts a backend connection as open until the guard is dropped.
     pub(super) fn open(&self) -> OpenGuard<'_> {
+        self.sessions.set(self.sessions.get() + 1);
         self.open.set(self.open.get() + 1);
         OpenGuard(self)
+    }
+
+    /// How many backend connections there were.
+    pub(super) fn sessions(&self) -> u64 {
+        self.sessions.get()
     }
 
     /// Notes what a backend found wrong.

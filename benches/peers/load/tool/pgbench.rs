@@ -31,20 +31,27 @@ pub(super) async fn measure(
     let proxy = Proxy::start(peer, Transport::Tcp, &[server.addr()], cpus).await?;
     let mut command = server.client("pgbench", proxy.addr());
     let seconds = length.as_secs().max(1).to_string();
-    command.args(["-S", "-n", "-M", "prepared", "-c", CLIENTS, "-j", "1", "-T", &seconds]);
+    command.args(["-S", "-n", "-M", "prepared", "-c", &CLIENTS.to_string(), "-j", "1", "-T", &seconds]);
     let records = tempfile::tempdir()?;
     match connections {
         Connections::Kept => command.arg("-l").arg("--log-prefix").arg(records.path().join("transactions")),
         // Its records would leave out the connect.
         Connections::Anew => command.arg("-C"),
     };
-    timed(&proxy, || {
-        let transactions = transactions(&run(&mut command)?)?;
+    let mut transactions = 0;
+    let sample = timed(&proxy, || {
+        transactions = count(&run(&mut command)?)?;
         Ok((transactions, latency(records.path())?))
-    })
+    })?;
+    let stopped = proxy.stop(match connections {
+        Connections::Kept => CLIENTS.into(),
+        Connections::Anew => transactions,
+    });
+    stopped.await?;
+    Ok(sample)
 }
 
-fn transactions(report: &str) -> Result<f64, Failure> {
+fn count(report: &str) -> Result<u64, Failure> {
     let rest = report.split_once("number of transactions actually processed: ").map(|(_, rest)| rest);
     let number = rest.and_then(|rest| rest.split([' ', '/', '\n']).next()?.parse().ok());
     number.ok_or_else(|| unexpected(report))

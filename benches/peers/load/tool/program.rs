@@ -6,16 +6,18 @@ use crate::outcome::{Failure, Latency, Sample};
 use crate::proxy::Proxy;
 
 /// Connections of either program.
-pub(super) const CLIENTS: &str = "16";
+pub(super) const CLIENTS: u32 = 16;
 
 /// What the proxy spends while `work` is done, which says how many units it was and how long one took.
 pub(super) fn timed(
     proxy: &Proxy,
-    work: impl FnOnce() -> Result<(f64, Option<Latency>), Failure>,
+    work: impl FnOnce() -> Result<(u64, Option<Latency>), Failure>,
 ) -> Result<Sample, Failure> {
     let meters = proxy.meters()?;
     let (units, latency) = work()?;
     let spent = proxy.meters()? - meters;
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let units = units as f64;
     Ok(Sample { latency, ..Sample::new(spent.cpu_us() / units, units / spent.seconds(), spent.disturbance()) })
 }
 

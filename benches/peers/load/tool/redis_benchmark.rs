@@ -11,18 +11,21 @@ use crate::support::program;
 use crate::support::redis::Redis;
 use crate::system::Cpus;
 
-/// About what it does in a second here; it is told a number of commands and not a time.
-const COMMANDS_A_SECOND: f64 = 40_000.0;
+/// About what it does in a millisecond here; it is told a number of commands and not a time.
+const COMMANDS_A_MS: u64 = 40;
 
 pub(super) async fn measure(pipeline: u32, peer: &Peer, cpus: Cpus, length: Duration) -> Result<Sample, Failure> {
     let server = Redis::start();
     let proxy = Proxy::start(peer, Transport::Tcp, &[server.addr()], cpus).await?;
-    let commands = COMMANDS_A_SECOND * length.as_secs_f64() * f64::from(pipeline).sqrt();
+    let length_ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let commands = length_ms * COMMANDS_A_MS * u64::from(pipeline.isqrt());
     let mut command = Command::new(program::find("redis-benchmark", "redis-tools", []));
     let (host, port) = (proxy.addr().ip().to_string(), proxy.addr().port().to_string());
-    command.args(["-h", &host, "-p", &port, "-t", "get", "-c", CLIENTS, "--csv"]);
-    command.args(["-P", &pipeline.to_string(), "-n", &format!("{commands:.0}")]);
-    timed(&proxy, || Ok((commands.round(), Some(latency(&run(&mut command)?)?))))
+    command.args(["-h", &host, "-p", &port, "-t", "get", "-c", &CLIENTS.to_string(), "--csv"]);
+    command.args(["-P", &pipeline.to_string(), "-n", &commands.to_string()]);
+    let sample = timed(&proxy, || Ok((commands, Some(latency(&run(&mut command)?)?))))?;
+    proxy.stop(CLIENTS.into()).await?;
+    Ok(sample)
 }
 
 fn latency(report: &str) -> Result<Latency, Failure> {
