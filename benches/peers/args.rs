@@ -13,9 +13,9 @@ use crate::system::Cpus;
 #[derive(Debug, clap::Parser)]
 #[command(bin_name = "scripts/bench.sh")]
 #[command(after_help = "Examples:
-  scripts/bench.sh                                        the cases that say how it compares: twenty minutes
-  scripts/bench.sh --full                                 every case: more than an hour
-  scripts/bench.sh --full --quick                         does it all work? five minutes
+  scripts/bench.sh                                        the cases that say how it compares: an hour
+  scripts/bench.sh --full                                 every case: three hours
+  scripts/bench.sh --full --quick                         does it all work? a quarter of an hour
   scripts/bench.sh --case 'uneven-*'                      policies when one backend is slow
   scripts/bench.sh --case exchange-64-c16 --peer evenkeel --peer nginx
   scripts/bench.sh --case connect-exchange-close --reference evenkeel --peer evenkeel-log
@@ -24,10 +24,10 @@ use crate::system::Cpus;
                                                           two builds against each other")]
 pub(crate) struct Args {
     /// Rounds; in each, every peer is measured once in every case, between two runs of the reference.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of one measurement, after a warm-up of a fifth of it.
-    #[arg(long, default_value_t = 3.0, value_parser = positive)]
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
     seconds: f64,
     /// One round of 0.3 seconds each: checks that everything runs, its figures say nothing.
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// The peer between two of whose runs each run of another stands; by default nginx, and round-robin among policies.
     #[arg(long)]
     reference: Option<String>,
-    /// Another build of evenkeel, measured as one more peer called `before`.
+    /// Another build of evenkeel, measured as one more peer called `before`, and with its access log as `before-log`.
     #[arg(long)]
     before: Option<PathBuf>,
     /// The CPU of the proxy's worker.

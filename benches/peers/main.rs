@@ -2,8 +2,8 @@
 //!
 //! `scripts/bench.sh` starts this. Every measurement is complete in itself: simulated backends on fresh ports, one
 //! freshly started proxy with one worker on a CPU of its own, one load through it, and an orderly end at which every
-//! byte and every connection is accounted for. Measurements are interleaved (A B C D, then B C D A, ...), so that what
-//! else happens on the machine falls on all peers alike; medians and the spread are reported.
+//! byte and every connection is accounted for. Each stands between two measurements of a reference peer and counts as its
+//! ratio to them, so that what else happens on the machine falls on all peers alike; medians and quartiles are reported.
 //!
 //! What is compared is the *proxy's CPU time per unit of work*. Clients and backends share the other CPU and may well
 //! saturate it: that caps throughput, and leaves the cost of a unit comparable.
@@ -51,46 +51,38 @@ use outcome::Failure;
 use report::Report;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    run(&Args::parse()).unwrap_or_else(|failure| {
+        eprintln!("bench: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Does what the command line asks for.
+fn run(args: &Args) -> Result<ExitCode, Failure> {
     if !args.bench {
         // `cargo test --all-targets` runs benches too, without the flag that `cargo bench` gives.
-        println!("a benchmark of several minutes: run it with scripts/bench.sh");
-        return ExitCode::SUCCESS;
+        println!("a benchmark of an hour: run it with scripts/bench.sh");
+        return Ok(ExitCode::SUCCESS);
     }
     if args.list {
         print!("{}", args::catalogue());
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(results) = &args.plot {
-        return match report::read_json(results).and_then(|report| report::draw(&report, &args.svg)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("bench: {}: {error}", results.display());
-                ExitCode::FAILURE
-            }
-        };
+        report::draw(&report::read_json(results)?, &args.svg)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(mut inside) = system::namespace::same_program_inside() {
         // So that rules of the packet filter touch nobody else's packets.
-        return match inside.status() {
-            Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
-            Err(error) => {
-                eprintln!("bench: unshare: {error}");
-                ExitCode::FAILURE
-            }
-        };
+        let code = inside.status()?.code().and_then(|code| u8::try_from(code).ok());
+        return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
     }
-    match run(&args) {
-        Ok(report) if report.is_complete() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("bench: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    let report = measure(args)?;
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run(args: &Args) -> Result<Report, Failure> {
+/// Measures what is planned and reports it: a table, a file and a picture.
+fn measure(args: &Args) -> Result<Report, Failure> {
     let plan = args.plan()?;
     let machine = report::describe(&plan);
     print!("{machine}");

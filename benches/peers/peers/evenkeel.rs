@@ -77,6 +77,16 @@ fn build(name: &'static str, title: &'static str, program: PathBuf) -> Peer {
 
 /// A configuration with this policy.
 fn config(site: &Site, policy: &str) -> String {
+    file(site, policy, &format!("protocol = \"tcp\"\nmax_connections = {MAX_CONNECTIONS}"))
+}
+
+/// One UDP listener with room for all flows of a case.
+fn datagrams(site: &Site) -> String {
+    let listener = format!("protocol = \"udp\"\nmax_flows = {MAX_FLOWS}\nreceive_buffer = \"1MiB\"");
+    file(site, "round-robin", &listener)
+}
+
+fn file(site: &Site, policy: &str, listener: &str) -> String {
     let (log, access_log) = match site.access_log {
         AccessLog::Off => ("warn", false),
         AccessLog::On => ("warn,evenkeel::access=info", true),
@@ -91,42 +101,12 @@ http = "{admin}"
 
 [listeners.bench]
 bind = ["{listen}"]
-protocol = "tcp"
 pool = "bench"
-max_connections = {MAX_CONNECTIONS}
 access_log = {access_log}
+{listener}
 
 [pools.bench]
 policy = "{policy}"
-backends = [
-{backends}]
-"#,
-        admin = site.admin,
-        listen = site.listen,
-        backends = site.each_backend(|_, addr| format!("  \"{addr}\",")),
-    )
-}
-
-/// One UDP listener with room for all flows of a case.
-fn datagrams(site: &Site) -> String {
-    format!(
-        r#"workers = 1
-shutdown_timeout = "1s"
-log = "warn"
-
-[admin]
-http = "{admin}"
-
-[listeners.bench]
-bind = ["{listen}"]
-protocol = "udp"
-pool = "bench"
-max_flows = {MAX_FLOWS}
-receive_buffer = "1MiB"
-access_log = false
-
-[pools.bench]
-policy = "round-robin"
 backends = [
 {backends}]
 "#,

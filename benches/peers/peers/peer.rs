@@ -98,6 +98,10 @@ impl Peer {
         Self { name, title, contest: Contest::Logged, datagrams, access_log: AccessLog::On, ..self }
     }
 
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// # Errors
     /// The program, or what it needs, is not there: says how to have it.
     pub(crate) fn check_installed(&self) -> Result<(), Failure> {

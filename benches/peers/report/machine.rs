@@ -30,13 +30,17 @@ pub(crate) fn describe(plan: &Plan) -> Machine {
     let cpuinfo = read("/proc/cpuinfo");
     let mut models = cpuinfo.lines().filter_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let load = read("/proc/loadavg");
-    let proxies = plan.participants().into_iter().filter(|peer| !peer.is_limit());
+    let mut proxies = plan.participants();
+    proxies.retain(|peer| !peer.is_limit());
+    // They come in families.
+    proxies.dedup_by_key(|peer| peer.program());
     Machine {
         cpu: models.next().map_or_else(String::new, |(_, model)| model.to_owned()),
         cpus: std::thread::available_parallelism().map_or(0, Into::into),
         kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
         load_average: load.split(' ').next().unwrap_or_default().to_owned(),
         peers: proxies
+            .into_iter()
             .map(|peer| Version { peer: peer.name.into(), version: peer.version().unwrap_or_default() })
             .collect(),
     }

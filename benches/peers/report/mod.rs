@@ -27,7 +27,9 @@ pub(crate) fn write_json(report: &Report, path: &Path) -> io::Result<()> {
 /// # Errors
 /// The file cannot be read, or is none of ours.
 pub(crate) fn read_json(path: &Path) -> io::Result<Report> {
-    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+    let with_path = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).map_err(with_path)?;
+    serde_json::from_str(&text).map_err(|error| with_path(error.into()))
 }
 
 /// Draws the picture.

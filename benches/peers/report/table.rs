@@ -93,7 +93,7 @@ impl Comparison {
         let pair = format!("{} / {}", self.ours, self.theirs);
         let cost = judged(self.cost, ["cheaper", "dearer"]);
         let p99 = judged(self.p99, ["faster", "slower"]);
-        writeln!(f, "  {pair:<34} cost {cost:<30} p99 {p99}",)
+        writeln!(f, "  {pair:<34} cost {cost:<34} p99 {p99}")
     }
 }
 
