@@ -13,7 +13,7 @@ pub(super) fn subtitle(report: &Report) -> String {
     };
     format!(
         "bars: median of the ratio to the runs of {reference} before and after, with quartiles; \
-         {} rounds of {} s; scripts/bench.sh",
+         rounds: {} of {} s; scripts/bench.sh",
         report.rounds, report.seconds
     )
 }
