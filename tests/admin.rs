@@ -18,7 +18,7 @@ use evenkeel::control::phase::Phase;
 use evenkeel::metrics::WorkerId;
 use evenkeel::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
 use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
-use evenkeel::pool::health::Status;
+use evenkeel::pool::health::Health;
 use evenkeel::pool::registry::{Registry, ReloadResult};
 use evenkeel::pool::snapshot::Snapshot;
 use evenkeel::pool::view::{BackendView, PoolView};
@@ -63,8 +63,8 @@ impl Admin {
     }
 
     /// The state of a backend, as the control plane would make it.
-    fn backend(&self, pool: &str, backend: &str, status: Status) -> Arc<BackendState> {
-        self.registry.backend(&BackendKey { pool: pool.into(), backend: backend.into() }, status)
+    fn backend(&self, pool: &str, backend: &str, health: Health) -> Arc<BackendState> {
+        self.registry.backend(&BackendKey { pool: pool.into(), backend: backend.into() }, health)
     }
 
     fn connect(&self) -> TcpStream {
@@ -273,9 +273,9 @@ fn readiness_follows_the_phase_and_liveness_does_not() {
 fn readiness_names_pools_without_a_backend_that_is_up() {
     let admin = Admin::start();
     admin.phase.send_replace(Phase::Running);
-    let up = admin.backend("good", "a:1", Status::Up);
-    let down = admin.backend("bad", "b:1", Status::Down);
-    let checking = admin.backend("bad", "b:2", Status::Checking);
+    let up = admin.backend("good", "a:1", Health::Up);
+    let down = admin.backend("bad", "b:1", Health::Down);
+    let checking = admin.backend("bad", "b:2", Health::Checking);
     admin.snapshot.store(Arc::new(picture(2, [pool("good", &[&up]), pool("bad", &[&down, &checking])])));
     let ready = admin.get("/readyz");
     assert_eq!(ready.status, 200);
@@ -336,9 +336,9 @@ fn fill(admin: &Admin) {
     before.stats.at(second).closed.at(CloseReason::Finished.index()).add(7);
     before.stats.at(first).duration.observe(Duration::from_millis(1));
 
-    let up = admin.backend("main", "a:1", Status::Up);
-    let down = admin.backend("main", "b:1", Status::Down);
-    let removed = admin.backend("gone", "c:1", Status::Up);
+    let up = admin.backend("main", "a:1", Health::Up);
+    let down = admin.backend("main", "b:1", Health::Down);
+    let removed = admin.backend("gone", "c:1", Health::Up);
     up.stats.at(first).sessions.add(11);
     up.stats.at(second).bytes_upstream.add(12);
     up.stats.at(second).bytes_downstream.add(13);
@@ -364,7 +364,7 @@ fn fill(admin: &Admin) {
 fn every_number_arrives_under_its_name() {
     let admin = Admin::start();
     fill(&admin);
-    let lease = admin.backend("main", "a:1", Status::Up).load.lease();
+    let lease = admin.backend("main", "a:1", Health::Up).load.lease();
     let metrics = admin.scrape();
     let expected = [
         (r#"evenkeel_listener_sessions_active{listener="pg"}"#, 8.0),
@@ -433,7 +433,7 @@ fn no_label_but_the_documented_ones() {
 #[test]
 fn label_values_are_escaped() {
     let admin = Admin::start();
-    admin.backend("a\\b", "say \"hi\"\nplease", Status::Up).stats.at(WorkerId(0)).sessions.add(1);
+    admin.backend("a\\b", "say \"hi\"\nplease", Health::Up).stats.at(WorkerId(0)).sessions.add(1);
     let metrics = admin.scrape();
     assert_eq!(metrics.at(r#"evenkeel_backend_sessions_total{pool="a\\b",backend="say \"hi\"\nplease"}"#), 1.0);
     promtool::accept(&metrics.text);
@@ -446,7 +446,7 @@ fn promtool_finds_nothing_to_say() {
     fill(&admin);
     // More backends than one piece of the text holds.
     for number in 0..200 {
-        admin.backend("many", &format!("{number}:1"), Status::Up);
+        admin.backend("many", &format!("{number}:1"), Health::Up);
     }
     let metrics = admin.scrape();
     promtool::accept(&metrics.text);

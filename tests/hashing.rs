@@ -9,7 +9,7 @@ use evenkeel::balance::{Member, Picker, Request};
 use evenkeel::config::{HashKey, Hashing, Policy};
 use evenkeel::hash::hash;
 use evenkeel::pool::backend::{BackendKey, BackendState};
-use evenkeel::pool::health::Status;
+use evenkeel::pool::health::Health;
 use evenkeel::pool::key;
 use evenkeel::sys::socket::ClientAddr;
 
@@ -31,7 +31,7 @@ fn picks(order: &Order) -> String {
     }
     let members = names.iter().map(|name| {
         let key = BackendKey { pool: "pool".into(), backend: name.as_str().into() };
-        let state = BackendState::new(key, 1, Status::Up);
+        let state = BackendState::new(key, 1, Health::Up);
         let weight = if name.ends_with("2:5432") { 3 } else { 1 };
         Member { key: state.hash_key(), weight, available: true, load: Arc::clone(&state.load) }
     });

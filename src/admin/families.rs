@@ -15,7 +15,7 @@ use crate::metrics::WorkerId;
 use crate::metrics::reason::{CloseReason, ConnectErrorReason, DropReason, FlowCloseReason, RefuseReason};
 use crate::metrics::stats::{FlowStats, SessionStats};
 use crate::pool::backend::BackendState;
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 
 /// One metric.
 pub(super) struct Family {
@@ -104,7 +104,7 @@ pub(super) static FAMILIES: &[Family] = &[
     gauge(
         "evenkeel_backend_up",
         "1 if the backend is up, 0 if it is down or not checked yet.",
-        Configured(|backend, out| out.count(&labels(backend), u64::from(backend.status() == Status::Up))),
+        Configured(|backend, out| out.count(&labels(backend), u64::from(backend.health() == Health::Up))),
     ),
     gauge(
         "evenkeel_backend_sessions_active",

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::config::{Admin, Config};
     use crate::pool::backend::BackendKey;
-    use crate::pool::health::Status;
+    use crate::pool::health::Health;
 
     const SHORT: Duration = Duration::from_millis(50);
 
@@ -173,7 +173,7 @@ mod tests {
         let registry = Registry::new(1);
         for number in 0..backends {
             let key = BackendKey { pool: "pool".into(), backend: number.to_string().as_str().into() };
-            registry.backend(&key, Status::Up);
+            registry.backend(&key, Health::Up);
         }
         let config = Config {
             workers: NonZeroUsize::MIN,

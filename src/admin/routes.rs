@@ -12,7 +12,7 @@ use super::Observed;
 use super::exposition::Exposition;
 use crate::VERSION;
 use crate::control::phase::Phase;
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::snapshot::Snapshot;
 use crate::pool::view::PoolView;
 
@@ -76,9 +76,9 @@ fn name(phase: Phase) -> &'static str {
 fn pools_without_backend(snapshot: &Snapshot) -> String {
     let mut lines = String::new();
     for pool in snapshot.pools.values() {
-        let count = |status| count(pool, status);
-        if count(Status::Up) == 0 {
-            let (checking, down) = (count(Status::Checking), count(Status::Down));
+        let count = |health| count(pool, health);
+        if count(Health::Up) == 0 {
+            let (checking, down) = (count(Health::Checking), count(Health::Down));
             writeln!(lines, "pool {}: no backend is up ({checking} checking, {down} down)", pool.name)
                 .expect("writing to a string succeeds");
         }
@@ -86,9 +86,9 @@ fn pools_without_backend(snapshot: &Snapshot) -> String {
     lines
 }
 
-/// Backends of `pool` with this status that would get sessions if it were the best; weight 0 gets none.
-fn count(pool: &PoolView, status: Status) -> usize {
-    pool.backends.iter().filter(|backend| backend.weight > 0 && backend.state.status() == status).count()
+/// Backends of `pool` with this health that would get sessions if it were the best; weight 0 gets none.
+fn count(pool: &PoolView, health: Health) -> usize {
+    pool.backends.iter().filter(|backend| backend.weight > 0 && backend.state.health() == health).count()
 }
 
 fn metrics(observed: &Observed) -> Response<Body> {

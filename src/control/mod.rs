@@ -94,7 +94,7 @@ pub struct Control {
     probes: Probes,
     /// What arrived while the first verdicts were awaited.
     postponed: Vec<Event>,
-    /// Pools in which a backend's status has changed since the last snapshot.
+    /// Pools in which a backend's health has changed since the last snapshot.
     stale: BTreeSet<PoolName>,
     /// Backends whose sessions are to close once a snapshot no longer sends anybody there.
     doomed: Vec<Arc<BackendState>>,

@@ -8,14 +8,14 @@ use super::binder::Binder;
 use super::names::Names;
 use crate::config::{self, BackendAddr, BindAddr, Config, ListenerName, PoolName, Protocol};
 use crate::pool::backend::{BackendKey, Endpoint};
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::listener::{ListenerView, View};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::pool::view::{BackendView, PoolView};
 
 impl Control {
-    /// Publishes the same configuration with the status that backends have now.
+    /// Publishes the same configuration with the health that backends have now.
     pub(super) fn republish(&mut self) {
         let old = self.snapshot.load_full();
         let mut pools = old.pools.clone();
@@ -118,13 +118,13 @@ fn view_backend(
         BackendAddr::Name { host, port } => Endpoint::Inet(names.addr(host, *port)?),
         BackendAddr::Unix(path) => Endpoint::Unix(path.clone()),
     };
-    let initial = if pool.health_check.is_some() { Status::Checking } else { Status::Up };
+    let initial = if pool.health_check.is_some() { Health::Checking } else { Health::Up };
     let key = BackendKey { pool: pool_name.clone(), backend: backend.identity.clone() };
     let state = registry.backend(&key, initial);
     // What was found out about another machine, or before a time without checks, says nothing about this one.
     let is_known = previous.is_some_and(|view| view.find(&key.backend, &endpoint).is_some());
     if !is_known || (pool.health_check.is_none() && pool.passive_check.is_none()) {
-        state.publish_status(initial);
+        state.publish_health(initial);
     }
     Some(BackendView { state, endpoint, weight: backend.weight, priority: backend.priority })
 }

@@ -7,7 +7,7 @@ use crate::demo::scene::{self, Turn};
 use crate::demo::{datagram, traffic};
 use crate::metrics::reason::ConnectErrorReason;
 use crate::metrics::stats::BackendStats;
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::view::{BackendView, PoolView};
 
 /// One backend's counters at one moment.
@@ -18,7 +18,7 @@ pub struct Row {
     /// Where it is.
     pub endpoint: String,
     /// What the health checks say.
-    pub status: Status,
+    pub health: Health,
     /// Sessions now open.
     pub active: u32,
     /// Sessions since the start.
@@ -42,7 +42,7 @@ impl Row {
         Self {
             name: state.key.backend.to_string(),
             endpoint: backend.endpoint.to_string(),
-            status: state.status(),
+            health: state.health(),
             active: state.load.active(),
             sessions: state.stats.sum(|stats| stats.sessions.value()),
             bytes_upstream: state.stats.sum(|stats| stats.bytes_upstream.value()),
@@ -108,7 +108,7 @@ impl Frame<'_> {
                 "{:<8} {:<15} {:<8} {:>6} {:>8} {:>3} {:>8} {:>8} {:>8}",
                 row.name,
                 row.endpoint,
-                word(row.status),
+                word(row.health),
                 row.active,
                 row.sessions,
                 row.sessions - before.map_or(0, |before| before.sessions),
@@ -174,11 +174,11 @@ fn forecast(turn: Turn) -> String {
     }
 }
 
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Checking => "checking",
-        Status::Up => "up",
-        Status::Down => "DOWN",
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Checking => "checking",
+        Health::Up => "up",
+        Health::Down => "DOWN",
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         Row {
             name: name.into(),
             endpoint: "127.0.0.1:65535".into(),
-            status: Status::Checking,
+            health: Health::Checking,
             active: 32,
             sessions,
             bytes_upstream: 99_999_999 * 1024,

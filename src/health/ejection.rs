@@ -11,7 +11,7 @@ use crate::config::PassiveCheck;
 use crate::control::Event;
 use crate::hash;
 use crate::pool::backend::BackendState;
-use crate::pool::health::{Status, Transition, jittered};
+use crate::pool::health::{Health, Transition, jittered};
 use crate::pool::passive::{Ejections, Passive};
 
 /// One backend that is judged by its datagrams alone.
@@ -29,15 +29,15 @@ impl Ejecting {
         let Self { state, check, .. } = &self;
         let mut ejections = Ejections::default();
         // One that is down already was ejected before a reload changed the check; it gets its turn as others do.
-        let mut has_failed = state.status() == Status::Down;
+        let mut has_failed = state.health() == Health::Down;
         for turn in 0_u64.. {
             if has_failed {
                 let span = ejections.eject(Instant::now(), check);
-                if self.report(Status::Up, Status::Down).await.is_err() {
+                if self.report(Health::Up, Health::Down).await.is_err() {
                     return;
                 }
                 sleep(jittered(span, hash::hash(&turn.to_le_bytes(), state.hash_key()))).await;
-                if self.report(Status::Down, Status::Up).await.is_err() {
+                if self.report(Health::Down, Health::Up).await.is_err() {
                     return;
                 }
             }
@@ -50,8 +50,8 @@ impl Ejecting {
         }
     }
 
-    async fn report(&self, from: Status, to: Status) -> Result<(), mpsc::error::SendError<Event>> {
-        let reason = (to == Status::Down).then(|| "datagrams of clients stay unanswered".to_owned());
+    async fn report(&self, from: Health, to: Health) -> Result<(), mpsc::error::SendError<Event>> {
+        let reason = (to == Health::Down).then(|| "datagrams of clients stay unanswered".to_owned());
         let (key, transition) = (self.state.key.clone(), Transition { from, to });
         let verdict = Verdict { key, task: self.task, transition, reason, evidence: Evidence::Passive };
         self.events.send(Event::Probed(verdict)).await

@@ -1,7 +1,7 @@
 //! Health checks: one task per watched backend probes it, one probe after another, or counts what becomes of the
 //! datagrams of clients, and judges the results.
 //!
-//! A task only says that a verdict has changed; what follows from that (status, snapshot, sessions) is decided on the
+//! A task only says that a verdict has changed; what follows from that (health, snapshot, sessions) is decided on the
 //! control task, which asks [`Probes::accept`] whether the word is still current.
 
 mod ejection;
@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown, PassiveCheck, Pool, PoolName};
 use crate::control::Event;
 use crate::pool::backend::{BackendKey, BackendState, Endpoint};
-use crate::pool::health::{Status, Transition};
+use crate::pool::health::{Health, Transition};
 use crate::pool::passive;
 use crate::pool::snapshot::Snapshot;
 
@@ -42,10 +42,10 @@ enum Evidence {
     Passive,
 }
 
-/// A backend whose status has changed.
+/// A backend whose health has changed.
 #[derive(Debug)]
 pub struct Change {
-    /// The backend; its new status is published.
+    /// The backend; its new health is published.
     pub state: Arc<BackendState>,
     /// If it went down, what becomes of its sessions.
     pub on_down: Option<OnDown>,
@@ -133,10 +133,10 @@ impl Probes {
 
     /// Whether a probed backend has no verdict yet.
     pub fn are_undecided(&self) -> bool {
-        self.watched.values().any(|watched| watched.state.status() == Status::Checking)
+        self.watched.values().any(|watched| watched.state.health() == Health::Checking)
     }
 
-    /// Starts a task for a backend, which goes on from the status that the backend has.
+    /// Starts a task for a backend, which goes on from the health that the backend has.
     fn watch(&mut self, state: &Arc<BackendState>, target: Target, on_down: OnDown, pool_size: usize) -> Watched {
         self.next_task += 1;
         let task = self.next_task;
@@ -157,7 +157,7 @@ impl Probes {
 
     /// Counts a backend that is down.
     fn note_down(&mut self, state: &BackendState) {
-        if state.status() == Status::Down {
+        if state.health() == Health::Down {
             *self.down.entry(state.key.pool.clone()).or_default() += 1;
         }
     }
@@ -169,28 +169,28 @@ impl Probes {
         passive::has_room(ejected, watched.pool_size, check)
     }
 
-    /// Publishes the status that a verdict gives its backend; `None` if the verdict is void.
+    /// Publishes the health that a verdict gives its backend; `None` if the verdict is void.
     pub fn accept(&mut self, verdict: &Verdict) -> Option<Change> {
         let watched = self.watched.get(&verdict.key).filter(|watched| watched.task == verdict.task)?;
-        let (before, status) = (watched.state.status(), verdict.transition.to);
+        let (before, health) = (watched.state.health(), verdict.transition.to);
         // An ejection that there was no room for ends as well.
-        if before == status {
+        if before == health {
             return None;
         }
-        if status == Status::Down && verdict.evidence == Evidence::Passive && !self.may_eject(watched) {
+        if health == Health::Down && verdict.evidence == Evidence::Passive && !self.may_eject(watched) {
             let (pool, backend) = (verdict.key.pool.as_str(), verdict.key.backend.as_str());
             tracing::warn!(pool, backend, "backend stays, too many of its pool are ejected");
             return None;
         }
         let (state, on_down) = (Arc::clone(&watched.state), watched.on_down);
-        state.publish_status(status);
+        state.publish_health(health);
         state.probes.transitions.fetch_add(1, Ordering::Relaxed);
         log(&state, verdict);
         match (before, self.down.get_mut(&state.key.pool)) {
-            (Status::Down, Some(down)) => *down = down.saturating_sub(1),
+            (Health::Down, Some(down)) => *down = down.saturating_sub(1),
             _ => self.note_down(&state),
         }
-        Some(Change { state, on_down: (status == Status::Down).then_some(on_down) })
+        Some(Change { state, on_down: (health == Health::Down).then_some(on_down) })
     }
 }
 
@@ -198,7 +198,7 @@ fn log(state: &BackendState, verdict: &Verdict) {
     let (pool, backend) = (state.key.pool.as_str(), state.key.backend.as_str());
     let sessions = state.load.active();
     match verdict.transition.to {
-        Status::Down => tracing::warn!(pool, backend, sessions, reason = verdict.reason, "backend is down"),
-        Status::Up | Status::Checking => tracing::info!(pool, backend, sessions, "backend is up"),
+        Health::Down => tracing::warn!(pool, backend, sessions, reason = verdict.reason, "backend is down"),
+        Health::Up | Health::Checking => tracing::info!(pool, backend, sessions, "backend is up"),
     }
 }

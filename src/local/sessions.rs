@@ -326,7 +326,7 @@ mod tests {
 
     use super::*;
     use crate::pool::backend::BackendKey;
-    use crate::pool::health::Status;
+    use crate::pool::health::Health;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn a_cut_ends_the_sessions_connected_before_it() {
         let key = BackendKey { pool: "pool".into(), backend: "backend".into() };
-        let backend = Arc::new(BackendState::new(key, 1, Status::Up));
+        let backend = Arc::new(BackendState::new(key, 1, Health::Up));
         let sessions = Sessions::default();
         let before = enter(&sessions, LIMIT);
         before.connected_to(&backend, 0);

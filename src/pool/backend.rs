@@ -11,7 +11,7 @@ use crate::config::{BackendName, PoolName};
 use crate::hash;
 use crate::metrics::PerWorker;
 use crate::metrics::stats::BackendStats;
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::passive::Counted;
 
 /// Seeds the hash of identities, so that it is independent of the hash of clients.
@@ -59,7 +59,7 @@ pub struct BackendState {
     /// Probes that succeeded and that failed; written by the control plane.
     pub probes: ProbeCounts,
     hash_key: u64,
-    status: AtomicU8,
+    health: AtomicU8,
     cuts: AtomicU32,
     /// When its machine last refused a datagram, in milliseconds; 0 when it has answered since.
     refused_ms: AtomicU64,
@@ -94,14 +94,14 @@ pub struct ProbeCounts {
 
 impl BackendState {
     /// A backend that nothing is known of yet.
-    pub fn new(key: BackendKey, workers: usize, status: Status) -> Self {
+    pub fn new(key: BackendKey, workers: usize, health: Health) -> Self {
         Self {
             hash_key: hash::hash(key.backend.as_str().as_bytes(), IDENTITY_SEED),
             key,
             load: Arc::default(),
             stats: PerWorker::new(workers),
             probes: ProbeCounts::default(),
-            status: AtomicU8::new(status as u8),
+            health: AtomicU8::new(health as u8),
             cuts: AtomicU32::new(0),
             refused_ms: AtomicU64::new(0),
         }
@@ -113,8 +113,8 @@ impl BackendState {
     }
 
     /// The verdict of its probes.
-    pub fn status(&self) -> Status {
-        Status::from_index(self.status.load(Ordering::Relaxed))
+    pub fn health(&self) -> Health {
+        Health::from_index(self.health.load(Ordering::Relaxed))
     }
 
     /// What the data plane has counted of it so far that says something about its health.
@@ -145,8 +145,8 @@ impl BackendState {
     }
 
     /// Publishes a verdict; only the control plane may call this.
-    pub fn publish_status(&self, status: Status) {
-        self.status.store(status as u8, Ordering::Relaxed);
+    pub fn publish_health(&self, health: Health) {
+        self.health.store(health as u8, Ordering::Relaxed);
     }
 
     /// How often its sessions were ordered to close. A session that sees this change closes.

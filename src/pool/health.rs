@@ -8,17 +8,17 @@ use crate::config::HealthCheck;
 /// What probes say of a backend. Kept apart from what the operator says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Status {
+pub enum Health {
     /// No result yet; used only while nothing is known to be up.
     Checking,
-    /// Gets sessions. Also the status of a backend that is not probed.
+    /// Gets sessions. Also the health of a backend that is not probed.
     Up,
     /// Gets no sessions.
     Down,
 }
 
-impl Status {
-    /// The inverse of `status as u8`.
+impl Health {
+    /// The inverse of `health as u8`.
     pub fn from_index(index: u8) -> Self {
         match index {
             0 => Self::Checking,
@@ -37,13 +37,13 @@ pub enum ProbeResult {
     Failed,
 }
 
-/// A change of status.
+/// A change of health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
     /// Before.
-    pub from: Status,
+    pub from: Health,
     /// From now on.
-    pub to: Status,
+    pub to: Health,
 }
 
 /// The verdict on one backend and the evidence against it.
@@ -59,34 +59,34 @@ pub struct Transition {
 ///                   `rise` passed in a row
 /// ```
 ///
-/// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its status for ever.
+/// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its health for ever.
 /// The thresholds are arguments: a change of them leaves the verdict as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    status: Status,
-    /// Results in a row that contradict `status`, the last one included.
+pub struct Judge {
+    health: Health,
+    /// Results in a row that contradict `health`, the last one included.
     contradicting: u16,
 }
 
-impl Health {
+impl Judge {
     /// A verdict without evidence against it.
-    pub fn new(status: Status) -> Self {
-        Self { status, contradicting: 0 }
+    pub fn new(health: Health) -> Self {
+        Self { health, contradicting: 0 }
     }
 
     /// The verdict.
-    pub fn status(&self) -> Status {
-        self.status
+    pub fn health(&self) -> Health {
+        self.health
     }
 
     /// Takes one result into account; the transition it causes, if any.
     pub fn record(&mut self, result: ProbeResult, check: &HealthCheck) -> Option<Transition> {
-        let (to, threshold) = match (self.status, result) {
-            (Status::Checking, ProbeResult::Passed) => (Status::Up, 1),
-            (Status::Checking, ProbeResult::Failed) => (Status::Down, 1),
-            (Status::Down, ProbeResult::Passed) => (Status::Up, check.rise.get()),
-            (Status::Up, ProbeResult::Failed) => (Status::Down, check.fall.get()),
-            (Status::Up, ProbeResult::Passed) | (Status::Down, ProbeResult::Failed) => {
+        let (to, threshold) = match (self.health, result) {
+            (Health::Checking, ProbeResult::Passed) => (Health::Up, 1),
+            (Health::Checking, ProbeResult::Failed) => (Health::Down, 1),
+            (Health::Down, ProbeResult::Passed) => (Health::Up, check.rise.get()),
+            (Health::Up, ProbeResult::Failed) => (Health::Down, check.fall.get()),
+            (Health::Up, ProbeResult::Passed) | (Health::Down, ProbeResult::Failed) => {
                 self.contradicting = 0;
                 return None;
             }
@@ -95,7 +95,7 @@ impl Health {
         if self.contradicting < threshold {
             return None;
         }
-        let from = self.status;
+        let from = self.health;
         *self = Self::new(to);
         Some(Transition { from, to })
     }
@@ -103,9 +103,9 @@ impl Health {
     /// Takes the backend down, whatever its probes say; the transition that this causes, if any. The first probe that
     /// passes afterwards is the first of `rise`.
     pub fn condemn(&mut self) -> Option<Transition> {
-        let from = self.status;
-        *self = Self::new(Status::Down);
-        (from != Status::Down).then_some(Transition { from, to: Status::Down })
+        let from = self.health;
+        *self = Self::new(Health::Down);
+        (from != Health::Down).then_some(Transition { from, to: Health::Down })
     }
 
     /// From the start of a probe to the start of the next, before [`jittered`]: half the interval while there is
@@ -130,8 +130,8 @@ pub fn jittered(interval: Duration, random: u64) -> Duration {
 mod tests {
     use std::num::NonZeroU16;
 
+    use super::Health::{Checking, Down, Up};
     use super::ProbeResult::{Failed, Passed};
-    use super::Status::{Checking, Down, Up};
     use super::*;
     use crate::config::Probe;
 
@@ -146,12 +146,12 @@ mod tests {
         }
     }
 
-    /// The status after each of `results`.
-    fn statuses(health: &mut Health, check: &HealthCheck, results: &[ProbeResult]) -> Vec<Status> {
+    /// The health after each of `results`.
+    fn healths(judge: &mut Judge, check: &HealthCheck, results: &[ProbeResult]) -> Vec<Health> {
         let record = |result: &ProbeResult| {
-            let from = health.status();
-            let transition = health.record(*result, check);
-            let to = health.status();
+            let from = judge.health();
+            let transition = judge.record(*result, check);
+            let to = judge.health();
             assert_eq!(transition, (from != to).then_some(Transition { from, to }));
             to
         };
@@ -160,38 +160,38 @@ mod tests {
 
     #[test]
     fn the_first_result_decides() {
-        for (result, status) in [(Passed, Up), (Failed, Down)] {
-            let mut health = Health::new(Checking);
-            assert_eq!(health.record(result, &check(9, 9)), Some(Transition { from: Checking, to: status }));
+        for (result, health) in [(Passed, Up), (Failed, Down)] {
+            let mut judge = Judge::new(Checking);
+            assert_eq!(judge.record(result, &check(9, 9)), Some(Transition { from: Checking, to: health }));
         }
     }
 
     #[test]
     fn falls_and_rises_after_that_many_in_a_row() {
-        let mut health = Health::new(Up);
+        let mut judge = Judge::new(Up);
         let results = [Failed, Failed, Failed, Failed, Passed, Passed, Passed];
-        assert_eq!(statuses(&mut health, &check(2, 3), &results), [Up, Up, Down, Down, Down, Up, Up]);
+        assert_eq!(healths(&mut judge, &check(2, 3), &results), [Up, Up, Down, Down, Down, Up, Up]);
     }
 
     #[test]
     fn a_threshold_of_one_follows_every_result() {
-        let mut health = Health::new(Up);
-        assert_eq!(statuses(&mut health, &check(1, 1), &[Failed, Passed, Failed]), [Down, Up, Down]);
+        let mut judge = Judge::new(Up);
+        assert_eq!(healths(&mut judge, &check(1, 1), &[Failed, Passed, Failed]), [Down, Up, Down]);
     }
 
     #[test]
     fn only_results_in_a_row_count() {
-        let mut health = Health::new(Up);
+        let mut judge = Judge::new(Up);
         let almost = [Failed, Failed, Passed].repeat(100);
-        assert!(statuses(&mut health, &check(2, 3), &almost).iter().all(|status| *status == Up));
+        assert!(healths(&mut judge, &check(2, 3), &almost).iter().all(|health| *health == Up));
     }
 
     #[test]
     fn alternating_results_change_nothing() {
-        for status in [Up, Down] {
+        for health in [Up, Down] {
             for results in [[Passed, Failed], [Failed, Passed]] {
-                let seen = statuses(&mut Health::new(status), &check(2, 3), &results.repeat(1_000));
-                assert!(seen.iter().all(|seen| *seen == status), "from {status:?} with {results:?}");
+                let seen = healths(&mut Judge::new(health), &check(2, 3), &results.repeat(1_000));
+                assert!(seen.iter().all(|seen| *seen == health), "from {health:?} with {results:?}");
             }
         }
     }
@@ -199,31 +199,31 @@ mod tests {
     #[test]
     fn a_condemned_backend_is_down_at_once_and_takes_all_of_rise() {
         for from in [Checking, Up] {
-            let mut health = Health::new(from);
-            assert_eq!(health.condemn(), Some(Transition { from, to: Down }));
-            assert_eq!(statuses(&mut health, &check(2, 3), &[Passed]), [Down]);
-            assert_eq!(health.condemn(), None);
-            assert_eq!(statuses(&mut health, &check(2, 3), &[Passed, Passed, Failed]), [Down, Up, Up]);
+            let mut judge = Judge::new(from);
+            assert_eq!(judge.condemn(), Some(Transition { from, to: Down }));
+            assert_eq!(healths(&mut judge, &check(2, 3), &[Passed]), [Down]);
+            assert_eq!(judge.condemn(), None);
+            assert_eq!(healths(&mut judge, &check(2, 3), &[Passed, Passed, Failed]), [Down, Up, Up]);
         }
     }
 
     #[test]
     fn a_reload_keeps_verdict_and_evidence() {
-        let mut health = Health::new(Up);
-        assert_eq!(statuses(&mut health, &check(2, 10), &[Failed, Failed]), [Up, Up]);
-        assert_eq!(health.record(Failed, &check(2, 2)), Some(Transition { from: Up, to: Down }));
-        assert_eq!(health.status(), Down);
+        let mut judge = Judge::new(Up);
+        assert_eq!(healths(&mut judge, &check(2, 10), &[Failed, Failed]), [Up, Up]);
+        assert_eq!(judge.record(Failed, &check(2, 2)), Some(Transition { from: Up, to: Down }));
+        assert_eq!(judge.health(), Down);
     }
 
     #[test]
     fn probes_come_faster_while_there_is_doubt() {
         let check = check(2, 3);
         let (slow, fast) = (check.interval, check.interval / 2);
-        let mut health = Health::new(Checking);
-        let mut waits = vec![health.next_probe_after(&check)];
+        let mut judge = Judge::new(Checking);
+        let mut waits = vec![judge.next_probe_after(&check)];
         for result in [Passed, Failed, Failed, Passed, Failed, Failed, Failed, Failed, Passed, Passed] {
-            health.record(result, &check);
-            waits.push(health.next_probe_after(&check));
+            judge.record(result, &check);
+            waits.push(judge.next_probe_after(&check));
         }
         assert_eq!(waits, [slow, slow, fast, fast, slow, fast, fast, slow, slow, fast, slow]);
     }
@@ -239,9 +239,9 @@ mod tests {
     }
 
     #[test]
-    fn a_status_survives_its_index() {
-        for status in [Checking, Up, Down] {
-            assert_eq!(Status::from_index(status as u8), status);
+    fn a_health_survives_its_index() {
+        for health in [Checking, Up, Down] {
+            assert_eq!(Health::from_index(health as u8), health);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::metrics::PerWorker;
 use crate::metrics::stats::{FlowStats, SessionStats, WorkerStats};
 use crate::pool::admission::Limiter;
 use crate::pool::backend::{BackendKey, BackendState};
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::listener::ListenerState;
 use crate::sys::log_limit::LogLimit;
 
@@ -85,7 +85,7 @@ impl Registry {
     }
 
     /// The state of this backend, made with `initial` when it is new.
-    pub fn backend(&self, key: &BackendKey, initial: Status) -> Arc<BackendState> {
+    pub fn backend(&self, key: &BackendKey, initial: Health) -> Arc<BackendState> {
         let mut states = self.states();
         let state = states
             .backends

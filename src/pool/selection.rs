@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::balance::Request;
 use crate::pool::backend::BackendState;
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::view::{BackendView, PoolView};
 
 /// What becomes of backends whose machine has just refused a datagram.
@@ -59,7 +59,7 @@ impl<'a> Selection<'a> {
             let request = Request { key: self.key, tried: &self.tried, now_ms, random };
             let Some((position, backend)) = self.pool.pick(request) else { return self.last.take() };
             self.tried.push(position);
-            if backend.state.status() == Status::Down {
+            if backend.state.health() == Health::Down {
                 continue;
             }
             if self.refusing == Refusing::Equal || !backend.state.refuses(now_ms) {
@@ -112,7 +112,7 @@ mod tests {
             state: Arc::new(BackendState::new(
                 BackendKey { pool: "pool".into(), backend: index.to_string().as_str().into() },
                 1,
-                Status::Up,
+                Health::Up,
             )),
             endpoint: Endpoint::Inet(([127, 0, 0, 1], index + 1).into()),
             weight: 1,
@@ -147,7 +147,7 @@ mod tests {
         for policy in POLICIES {
             let pool = pool(policy, 5);
             for down in [1, 3] {
-                pool.backends[down].state.publish_status(Status::Down);
+                pool.backends[down].state.publish_health(Health::Down);
             }
             for refusing in [Refusing::Equal, Refusing::Last, Refusing::Excluded] {
                 let names = selected(Selection::new(&pool, 1, refusing));
@@ -185,7 +185,7 @@ mod tests {
         let mut selection = Selection::new(&pool, 1, Refusing::Last);
         selection.exclude(&pool.backends[1].state);
         let stranger = BackendKey { pool: "another".into(), backend: "0".into() };
-        selection.exclude(&Arc::new(BackendState::new(stranger, 1, Status::Up)));
+        selection.exclude(&Arc::new(BackendState::new(stranger, 1, Health::Up)));
         while selection.next(NOW_MS, 1).is_some() {}
         let memory = selection.into_memory();
         assert_eq!(memory.len(), 3, "the excluded one and the two that came up");

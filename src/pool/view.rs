@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::balance::{Member, Picker, Request};
 use crate::config::{self, BackendName, Policy, PoolName, Priority};
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::key;
 use crate::sys::socket::ClientAddr;
 
@@ -38,7 +38,7 @@ pub struct BackendView {
 }
 
 impl PoolView {
-    /// Builds the view and its picker from what the backends' status says now. Nothing that is in force changes.
+    /// Builds the view and its picker from what the backends' health says now. Nothing that is in force changes.
     ///
     /// `previous` is the view it replaces, for what can be reused.
     pub fn build(
@@ -93,15 +93,15 @@ impl PoolView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tier {
     priority: Priority,
-    status: Status,
+    health: Health,
 }
 
 /// In order of preference. A backend that is known to be up, even a backup, comes before one that nothing is known of.
 const TIERS: [Tier; 4] = [
-    Tier { priority: Priority::Regular, status: Status::Up },
-    Tier { priority: Priority::Backup, status: Status::Up },
-    Tier { priority: Priority::Regular, status: Status::Checking },
-    Tier { priority: Priority::Backup, status: Status::Checking },
+    Tier { priority: Priority::Regular, health: Health::Up },
+    Tier { priority: Priority::Backup, health: Health::Up },
+    Tier { priority: Priority::Regular, health: Health::Checking },
+    Tier { priority: Priority::Backup, health: Health::Checking },
 ];
 
 /// The first tier with a backend in it; the first of all when none has one, which leaves nothing available.
@@ -117,7 +117,7 @@ impl Tier {
 
     /// Whether the backend may be picked.
     fn is_available(self, backend: &BackendView) -> bool {
-        backend.weight > 0 && backend.priority == self.priority && backend.state.status() == self.status
+        backend.weight > 0 && backend.priority == self.priority && backend.state.health() == self.health
     }
 }
 

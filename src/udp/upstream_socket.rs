@@ -16,7 +16,7 @@ use super::unsent::Unsent;
 use crate::balance::{Lease, PendingAnswer};
 use crate::metrics::WorkerId;
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Status;
+use crate::pool::health::Health;
 use crate::pool::view::{BackendView, PoolView};
 use crate::sys::clock::Tick;
 use crate::sys::udp::{self, Receiver, Route, Sender};
@@ -136,7 +136,7 @@ impl UpstreamSocket {
 
     /// What is known about the backend now.
     pub(super) fn condition(&mut self, pool: &PoolView, generation: u64) -> Condition {
-        if !self.is_in(pool, generation) || self.backend.status() == Status::Down {
+        if !self.is_in(pool, generation) || self.backend.health() == Health::Down {
             Condition::Down
         } else if self.is_refused {
             Condition::Refusing

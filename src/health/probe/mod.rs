@@ -19,7 +19,7 @@ use crate::config::{HealthCheck, PassiveCheck, Probe};
 use crate::control::Event;
 use crate::hash;
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::{Health, ProbeResult, Status, Transition, jittered};
+use crate::pool::health::{Health, Judge, ProbeResult, Transition, jittered};
 use crate::pool::passive::{Ejections, Passive};
 
 /// One backend's probes.
@@ -37,7 +37,7 @@ pub(super) struct Probing {
 /// What has been found out about the backend.
 #[derive(Debug)]
 struct Findings {
-    health: Health,
+    judge: Judge,
     passive: Passive,
     observe_at: Instant,
     ejections: Ejections,
@@ -51,7 +51,7 @@ impl Probing {
         let seed = self.state.hash_key();
         let mut due = Instant::now();
         let mut findings = Findings {
-            health: Health::new(self.state.status()),
+            judge: Judge::new(self.state.health()),
             passive: Passive::new(self.state.counted()),
             observe_at: due,
             ejections: Ejections::default(),
@@ -71,7 +71,7 @@ impl Probing {
                 return;
             }
             let random = hash::hash(&turn.to_le_bytes(), seed);
-            due = (due + jittered(findings.health.next_probe_after(&self.check), random)).max(Instant::now());
+            due = (due + jittered(findings.judge.next_probe_after(&self.check), random)).max(Instant::now());
         }
     }
 
@@ -101,7 +101,7 @@ impl Probing {
             return Ok(());
         }
         // One that is down already serves those who stay with it, and has been judged.
-        let Some(transition) = findings.health.condemn() else { return Ok(()) };
+        let Some(transition) = findings.judge.condemn() else { return Ok(()) };
         findings.held_until = now + findings.ejections.hold(now.into_std(), check);
         let reason = Some("datagrams of clients stay unanswered".to_owned());
         self.say(transition, reason, Evidence::Passive).await
@@ -117,12 +117,12 @@ impl Probing {
         if result == ProbeResult::Passed && Instant::now() < findings.held_until {
             return Ok(());
         }
-        let health = &mut findings.health;
-        let transition = health.record(result, &self.check).or_else(|| {
+        let judge = &mut findings.judge;
+        let transition = judge.record(result, &self.check).or_else(|| {
             // Clients had it condemned, and it stayed for the sake of its pool.
-            let is_overdue = result == ProbeResult::Failed && health.status() == Status::Down;
-            let from = self.state.status();
-            (is_overdue && from != Status::Down).then_some(Transition { from, to: Status::Down })
+            let is_overdue = result == ProbeResult::Failed && judge.health() == Health::Down;
+            let from = self.state.health();
+            (is_overdue && from != Health::Down).then_some(Transition { from, to: Health::Down })
         });
         match transition {
             Some(transition) => self.say(transition, reason, Evidence::Probe).await,

@@ -5,8 +5,8 @@ use super::*;
 use crate::config::{HashKey, Hashing, OnDown, Policy};
 use crate::pool::backend::BackendKey;
 
+use Health::{Checking, Down, Up};
 use Priority::{Backup, Regular};
-use Status::{Checking, Down, Up};
 
 const MAGLEV: Policy = Policy::Maglev(Hashing { key: HashKey::SourceIp, bounded_load: None });
 const POLICIES: [Policy; 6] =
@@ -17,14 +17,14 @@ fn request(key: u64, tried: &[u16]) -> Request<'_> {
 }
 
 /// Backends of weight 1, named by their position.
-fn backends(states: &[(Priority, Status)]) -> Vec<BackendView> {
-    (0u16..).zip(states).map(|(index, (priority, status))| backend(index, *priority, *status)).collect()
+fn backends(states: &[(Priority, Health)]) -> Vec<BackendView> {
+    (0u16..).zip(states).map(|(index, (priority, health))| backend(index, *priority, *health)).collect()
 }
 
-fn backend(index: u16, priority: Priority, status: Status) -> BackendView {
+fn backend(index: u16, priority: Priority, health: Health) -> BackendView {
     let key = BackendKey { pool: "pool".into(), backend: format!("10.0.0.{index}:5432").as_str().into() };
     BackendView {
-        state: Arc::new(BackendState::new(key, 1, status)),
+        state: Arc::new(BackendState::new(key, 1, health)),
         endpoint: Endpoint::Inet(([10, 0, 0, 1], 5_432 + index).into()),
         weight: 1,
         priority,
@@ -102,15 +102,15 @@ fn clients_come_home_after_an_outage() {
         |pool: &PoolView| -> Vec<Option<u16>> { (0..500).map(|key| Some(pool.pick(request(key, &[]))?.0)).collect() };
     let before = pool(MAGLEV, backends.clone(), None);
 
-    backends[1].state.publish_status(Down);
+    backends[1].state.publish_health(Down);
     let one_down = pool(MAGLEV, backends.clone(), Some(&before));
     assert!(homes(&before).iter().zip(homes(&one_down)).all(|(was, is)| *was == is || *was == Some(1)));
 
-    backends[0].state.publish_status(Down);
-    backends[2].state.publish_status(Down);
+    backends[0].state.publish_health(Down);
+    backends[2].state.publish_health(Down);
     let all_down = pool(MAGLEV, backends.clone(), Some(&one_down));
     assert!(homes(&all_down).iter().all(|home| *home == Some(3)), "the backup has them all");
 
-    backends.iter().for_each(|backend| backend.state.publish_status(Up));
+    backends.iter().for_each(|backend| backend.state.publish_health(Up));
     assert_eq!(homes(&pool(MAGLEV, backends, Some(&all_down))), homes(&before));
 }
