@@ -158,7 +158,7 @@ impl Control {
                 Ok(control)
             }
             Err(error) => {
-                control.stop_workers().await;
+                control.stop_workers();
                 Err(error)
             }
         }
@@ -206,7 +206,7 @@ impl Control {
                     if self.handle(event).await == Next::ShutDown {
                         break;
                     }
-                    self.catch_up().await;
+                    self.catch_up();
                 }
                 _ = housekeeping.tick() => self.keep_house(),
             }
@@ -234,20 +234,20 @@ impl Control {
 
     /// Carries out what probes have changed, once for all results that have arrived: a pool takes as long to build for
     /// one of its backends as for a thousand.
-    async fn catch_up(&mut self) {
+    fn catch_up(&mut self) {
         if self.events.is_empty() {
-            self.carry_out().await;
+            self.carry_out();
         }
     }
 
     /// Publishes what probes have changed, then closes the sessions that must not stay.
-    async fn carry_out(&mut self) {
+    fn carry_out(&mut self) {
         if !self.stale.is_empty() {
             self.republish();
         }
         if !self.doomed.is_empty() {
             self.doomed.drain(..).for_each(|backend| backend.cut());
-            self.tell_all(|| Command::EndCut).await;
+            self.tell_all(|| Command::EndCut);
         }
     }
 
@@ -274,7 +274,7 @@ impl Control {
                 Ok(None) | Err(_) => break,
             }
         }
-        self.carry_out().await;
+        self.carry_out();
     }
 
     /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
@@ -284,7 +284,7 @@ impl Control {
         tracing::info!(sessions, flows, timeout = ?limit, "shutting down");
         notify(&[NotifyState::Stopping]);
         self.phase.send_replace(Phase::Draining);
-        self.tell_all(|| Command::RetireAll).await;
+        self.tell_all(|| Command::RetireAll);
         self.binder.unlink_all();
 
         if !self.drained_by(Instant::now() + limit).await {
@@ -292,10 +292,10 @@ impl Control {
             if sessions > 0 || flows > 0 {
                 tracing::warn!(sessions, flows, "ending the sessions and flows that are left");
             }
-            self.tell_all(|| Command::EndAll(CloseReason::Shutdown)).await;
+            self.tell_all(|| Command::EndAll(CloseReason::Shutdown));
             self.drained_by(Instant::now() + FAREWELL).await;
         }
-        self.stop_workers().await;
+        self.stop_workers();
         self.phase.send_replace(Phase::Stopped);
         tracing::info!("stopped");
     }
@@ -324,18 +324,18 @@ impl Control {
                 Ok(Some(Event::ShutDown)) | Err(_) => {}
                 Ok(None) => tokio::time::sleep(POLL).await,
             }
-            self.catch_up().await;
+            self.catch_up();
         }
     }
 
-    async fn stop_workers(&mut self) {
-        self.tell_all(|| Command::Stop).await;
+    fn stop_workers(&mut self) {
+        self.tell_all(|| Command::Stop);
         self.workers.drain(..).for_each(Worker::join);
     }
 
-    async fn tell_all(&self, command: impl Fn() -> Command) {
+    fn tell_all(&self, command: impl Fn() -> Command) {
         for worker in &self.workers {
-            worker.tell(command()).await;
+            worker.tell(command());
         }
     }
 }

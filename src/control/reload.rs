@@ -92,13 +92,13 @@ impl Control {
 
         for (bound, sockets) in serve {
             for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket)).await;
+                worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket));
             }
         }
         for bind in retire {
-            self.tell_all(|| Command::Retire(bind)).await;
+            self.tell_all(|| Command::Retire(bind));
         }
-        self.tell_all(|| Command::Refresh).await;
+        self.tell_all(|| Command::Refresh);
         self.remark_on_ports();
         Ok(diff)
     }

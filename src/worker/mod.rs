@@ -14,6 +14,7 @@ mod essential;
 #[cfg(feature = "faults")]
 mod fault;
 mod loops;
+mod mailbox;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,6 +27,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use self::loops::{Acceptors, Forwarders, serve};
+use self::mailbox::Mailbox;
 use crate::config::Transport;
 use crate::local::Local;
 use crate::local::admitted::Admitted;
@@ -40,9 +42,6 @@ use crate::udp::Lifecycle;
 
 /// Sessions handed to a worker and not yet taken up; a worker this far behind gets no more.
 const HAND_OVER_QUEUE: usize = 1_024;
-
-/// Commands not yet carried out; the control plane waits when there are more.
-const COMMAND_QUEUE: usize = 64;
 
 /// What the control plane tells a worker.
 #[derive(Debug)]
@@ -63,10 +62,10 @@ pub enum Command {
     Stop,
 }
 
-/// The control plane's end of a worker.
+/// The control plane's end of a worker, which stops when this is dropped.
 #[derive(Debug)]
 pub struct Worker {
-    commands: mpsc::Sender<Command>,
+    mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -95,14 +94,15 @@ pub fn spawn(
 
 /// Starts one worker, whose things are made on its own thread.
 fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send + 'static) -> io::Result<Worker> {
-    let (commands, orders) = mpsc::channel(COMMAND_QUEUE);
+    let mailbox = Mailbox::default();
+    let commands = mailbox.clone();
     let (started, is_started) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("worker".into()).spawn(move || {
         wake_on_time();
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
             Ok(runtime) => {
                 let _ = started.send(Ok(()));
-                essential::run(|| runtime.block_on(run(Rc::new(local()), inbox, orders)));
+                essential::run(|| runtime.block_on(run(Rc::new(local()), inbox, commands)));
             }
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -110,11 +110,11 @@ fn start(inbox: mpsc::Receiver<Admitted>, local: impl FnOnce() -> Local + Send +
         }
     })?;
     is_started.recv().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
-    Ok(Worker { commands, thread: Some(thread) })
+    Ok(Worker { mailbox, thread: Some(thread) })
 }
 
 /// A worker's life.
-async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: mpsc::Receiver<Command>) {
+async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, commands: Mailbox) {
     let mut acceptors = Acceptors::new(Rc::clone(&local));
     let mut forwarders = Forwarders::new(Rc::clone(&local));
     let sweeper = Rc::clone(&local);
@@ -127,34 +127,38 @@ async fn run(local: Rc<Local>, mut inbox: mpsc::Receiver<Admitted>, mut orders: 
     loop {
         tokio::select! {
             Some(admitted) = inbox.recv() => serve(&local, admitted),
-            order = orders.recv() => match order {
-                Some(Command::Serve(bind, Transport::Tcp, socket)) => acceptors.listen(bind, socket),
-                Some(Command::Serve(bind, Transport::Udp, socket)) => forwarders.receive(bind, socket),
-                Some(Command::Retire(bind)) => {
+            command = commands.next() => match command {
+                Command::Serve(bind, Transport::Tcp, socket) => acceptors.listen(bind, socket),
+                Command::Serve(bind, Transport::Udp, socket) => forwarders.receive(bind, socket),
+                Command::Retire(bind) => {
                     acceptors.retire(bind);
                     forwarders.retire(bind);
                 }
-                Some(Command::RetireAll) => {
+                Command::RetireAll => {
                     acceptors.retire_all();
                     forwarders.tell_all(Lifecycle::Draining);
                 }
-                Some(Command::Refresh) => forwarders.refresh(),
-                Some(Command::EndCut) => local.sessions.end_cut(),
-                Some(Command::EndAll(reason)) => {
+                Command::Refresh => forwarders.refresh(),
+                Command::EndCut => local.sessions.end_cut(),
+                Command::EndAll(reason) => {
                     local.sessions.end_all(reason);
                     forwarders.tell_all(Lifecycle::Ended);
                 }
-                Some(Command::Stop) | None => return,
+                Command::Stop => return,
             },
         }
     }
 }
 
 impl Worker {
-    /// Tells the worker something; waits while it is behind.
-    pub async fn tell(&self, command: Command) {
-        // A worker only goes away when it was told to stop.
-        let _ = self.commands.send(command).await;
+    /// Tells the worker something, which it does when it gets there.
+    pub fn tell(&self, command: Command) {
+        self.mailbox.tell(command);
+    }
+
+    /// Whether its thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for a worker that was told to stop.
@@ -164,5 +168,11 @@ impl Worker {
         {
             tracing::error!("a worker thread panicked");
         }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.tell(Command::Stop);
     }
 }
