@@ -171,6 +171,7 @@ fn picture<const N: usize>(generation: u64, pools: [PoolView; N]) -> Snapshot {
         pools: BTreeMap::new(),
     };
     Snapshot {
+        version: generation,
         generation,
         config: Arc::new(config),
         pools: pools.into_iter().map(|pool| (pool.name.clone(), Arc::new(pool))).collect(),

@@ -188,6 +188,7 @@ mod tests {
             pools: Default::default(),
         };
         let snapshot = Snapshot {
+            version: 1,
             generation: 1,
             config: Arc::new(config),
             pools: Default::default(),

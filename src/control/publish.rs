@@ -65,7 +65,7 @@ fn assemble(
             }
         }
     }
-    Snapshot { generation, config, pools, binds, udp_addrs }
+    Snapshot { version: previous.version + 1, generation, config, pools, binds, udp_addrs }
 }
 
 fn view_listener(

@@ -12,15 +12,20 @@ use crate::pool::view::PoolView;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindId(pub u64);
 
+/// Views of pools, by name.
+pub type Pools = BTreeMap<PoolName, Arc<PoolView>>;
+
 /// Everything a worker needs to serve a new connection, at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Counts successful reloads, from 1.
+    /// Moves with every snapshot: what a worker derives from one holds for as long as this stays.
+    pub version: u64,
+    /// Configurations in force so far, this one included.
     pub generation: u64,
     /// The configuration it was built from.
     pub config: Arc<Config>,
     /// By name.
-    pub pools: BTreeMap<PoolName, Arc<PoolView>>,
+    pub pools: Pools,
     /// Which listener answers on a bound address.
     pub binds: HashMap<BindId, View>,
     /// The bound addresses of UDP, with the ports that the kernel chose.
@@ -28,14 +33,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The picture before the first configuration is in force: generation 0, nothing configured but the process's own
-    /// settings.
+    /// The picture before the first configuration is in force: version and generation 0, nothing configured but the
+    /// process's own settings.
     pub fn empty(config: &Config) -> Self {
         let config = Config { listeners: BTreeMap::new(), pools: BTreeMap::new(), ..config.clone() };
         Self {
+            version: 0,
             generation: 0,
             config: Arc::new(config),
-            pools: BTreeMap::new(),
+            pools: Pools::new(),
             binds: HashMap::new(),
             udp_addrs: Vec::new(),
         }

@@ -86,7 +86,7 @@ impl<'a> Assigner<'a> {
         };
         let Some(resources) = self.flows.table.get_mut(flow) else { return Ok(flow) };
         let BatchContext { snapshot, view, now } = self.context;
-        let condition = resources.socket.condition(&view.pool, snapshot.generation);
+        let condition = resources.socket.condition(&view.pool, snapshot.version);
         match self.flows.table.next_hop(flow, condition, now.millis()) {
             NextHop::Same => Ok(flow),
             NextHop::Other => Ok(self.move_flow(flow, client.client)),
@@ -109,7 +109,7 @@ impl<'a> Assigner<'a> {
         };
         let BatchContext { snapshot, view, .. } = self.context;
         let resources = self.flows.table.get_mut(flow);
-        if resources.is_some_and(|resources| resources.socket.is_in(&view.pool, snapshot.generation)) {
+        if resources.is_some_and(|resources| resources.socket.is_in(&view.pool, snapshot.version)) {
             return Ok(flow);
         }
         // The backend is at another address now.
@@ -167,12 +167,12 @@ impl<'a> Assigner<'a> {
 
     /// A socket to this backend. When we lack something of our own, lingering sockets make room, then a flow.
     fn open(&mut self, backend: &BackendView) -> Result<UpstreamSocket, NoFlow> {
-        let (generation, now) = (self.context.snapshot.generation, self.context.now);
-        let mut opened = self.backends.open(backend, generation, now);
+        let (version, now) = (self.context.snapshot.version, self.context.now);
+        let mut opened = self.backends.open(backend, version, now);
         if matches!(opened, Err(OpenError::OutOfResources(_)))
             && (self.backends.close_lingering() || self.flows.evict(now))
         {
-            opened = self.backends.open(backend, generation, now);
+            opened = self.backends.open(backend, version, now);
         }
         opened.map_err(|error| match error {
             OpenError::Unreachable => NoFlow::Unreachable,

@@ -73,17 +73,12 @@ impl BackendSide {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub(super) fn open(
-        &mut self,
-        backend: &BackendView,
-        generation: u64,
-        now: Tick,
-    ) -> Result<UpstreamSocket, OpenError> {
+    pub(super) fn open(&mut self, backend: &BackendView, version: u64, now: Tick) -> Result<UpstreamSocket, OpenError> {
         // To find no free port takes the kernel long; it is asked again when time has moved on.
         if self.exhausted_at == Some(now) {
             return Err(OpenError::StillOutOfResources);
         }
-        UpstreamSocket::connect(backend, generation, self.local.id).map_err(|error| {
+        UpstreamSocket::connect(backend, version, self.local.id).map_err(|error| {
             if is_ours(&error) {
                 return OpenError::OutOfResources(error);
             }

@@ -279,8 +279,8 @@ impl Forwarder {
     /// What the snapshot says about this address, applied if it is new; `None` when the address is no longer known.
     fn load_settings<'a>(&mut self, snapshot: &'a Snapshot) -> Option<&'a UdpView> {
         let view = snapshot.udp(self.bind)?;
-        if self.settings.as_ref().is_none_or(|settings| settings.generation != snapshot.generation) {
-            let settings = Settings::new(snapshot.generation, view, &self.local);
+        if self.settings.as_ref().is_none_or(|settings| settings.version != snapshot.version) {
+            let settings = Settings::new(snapshot.version, view, &self.local);
             self.clients.apply(&settings, self.settings.as_ref(), self.local.capabilities);
             self.settings = Some(settings);
             self.apply_settings();

@@ -17,10 +17,10 @@ use crate::pool::listener::{ListenerState, UdpView};
 /// How long a flow may be silent while the process stops: longer than any answer takes.
 const LAST_SILENCE: Duration = Duration::from_secs(5);
 
-/// A listener as of one generation of the configuration.
+/// A listener as of one version of the snapshot.
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) generation: u64,
+    pub(super) version: u64,
     pub(super) config: config::Udp,
     pub(super) access_log: AccessLog,
     /// Flow tables of the listener: one for each of its addresses, on each worker.
@@ -30,10 +30,10 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn new(generation: u64, view: &UdpView, local: &Local) -> Self {
+    pub(super) fn new(version: u64, view: &UdpView, local: &Local) -> Self {
         let tables = view.binds.saturating_mul(local.inboxes.len());
         Self {
-            generation,
+            version,
             config: view.config.clone(),
             access_log: view.access_log,
             tables: u32::try_from(tables).unwrap_or(u32::MAX),

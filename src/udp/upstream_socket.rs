@@ -33,7 +33,7 @@ pub(super) struct UpstreamSocket {
     socket: OwnedFd,
     backend: Arc<BackendState>,
     addr: SocketAddr,
-    /// The generation of the configuration that was last seen to have the backend at this address.
+    /// The version of the snapshot that was last seen to have the backend at this address.
     confirmed: u64,
     /// Whether the backend's machine refused a datagram and none has come from it since.
     is_refused: bool,
@@ -79,7 +79,7 @@ impl UpstreamSocket {
     ///
     /// # Errors
     /// What the kernel says about it.
-    pub(super) fn connect(backend: &BackendView, generation: u64, worker: WorkerId) -> io::Result<Self> {
+    pub(super) fn connect(backend: &BackendView, version: u64, worker: WorkerId) -> io::Result<Self> {
         // The configuration lets no UDP listener send to a pool with unix sockets in it.
         let Endpoint::Inet(addr) = backend.endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         let socket = udp::connect(addr, None)?;
@@ -88,7 +88,7 @@ impl UpstreamSocket {
             socket,
             backend: Arc::clone(&backend.state),
             addr,
-            confirmed: generation,
+            confirmed: version,
             is_refused: false,
             has_large_buffers: false,
             overruns: Overruns::default(),
@@ -110,14 +110,14 @@ impl UpstreamSocket {
 
     /// Whether the pool has the backend at this address still. In another pool than before the backend is known by another
     /// name to those who judge its health and count its flows; then the socket counts there from now on.
-    pub(super) fn is_in(&mut self, pool: &PoolView, generation: u64) -> bool {
-        if self.confirmed != generation
+    pub(super) fn is_in(&mut self, pool: &PoolView, version: u64) -> bool {
+        if self.confirmed != version
             && let Some(view) = pool.find(&self.backend.key.backend, &Endpoint::Inet(self.addr))
         {
-            self.confirmed = generation;
+            self.confirmed = version;
             self.count_with(&view.state);
         }
-        self.confirmed == generation
+        self.confirmed == version
     }
 
     fn count_with(&mut self, backend: &Arc<BackendState>) {
@@ -135,8 +135,8 @@ impl UpstreamSocket {
     }
 
     /// What is known about the backend now.
-    pub(super) fn condition(&mut self, pool: &PoolView, generation: u64) -> Condition {
-        if !self.is_in(pool, generation) || self.backend.health() == Health::Down {
+    pub(super) fn condition(&mut self, pool: &PoolView, version: u64) -> Condition {
+        if !self.is_in(pool, version) || self.backend.health() == Health::Down {
             Condition::Down
         } else if self.is_refused {
             Condition::Refusing
