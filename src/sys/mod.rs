@@ -10,6 +10,7 @@ pub mod log_limit;
 pub mod machine;
 pub mod pipe;
 pub mod readiness;
+pub mod signal;
 pub mod socket;
 pub mod tcp_info;
 pub mod udp;
