@@ -36,7 +36,7 @@
 //! | 1 | [`config`], [`metrics`], [`balance`]: pure, without clock, sockets or chance |
 //! | 2 | [`pool`], [`local`] |
 //! | 3 | [`listener`], [`tcp`], [`udp`], [`worker`]: the data plane |
-//! | 4 | [`health`], [`control`]: the control plane |
+//! | 4 | [`health`], [`discovery`], [`control`]: the control plane |
 //! | 5 | [`admin`], [`app`], [`logging`] |
 //! | 6 | [`cli`], [`demo`], `main` |
 //!
@@ -61,6 +61,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod discovery;
 pub mod hash;
 pub mod health;
 pub mod listener;

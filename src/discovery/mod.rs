@@ -1,0 +1,7 @@
+//! Where backends come from, beside the file. So far: the addresses that names stand for.
+//!
+//! Whoever asks is somebody else's guest and may be kept waiting for long, so it asks on a task of its own. What it hears
+//! goes out on a channel; what that means for a pool is decided by who listens there.
+
+pub mod name;
+pub mod resolver;
