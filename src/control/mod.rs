@@ -3,7 +3,7 @@
 //! One task owns all mutable state. Everything reaches it as an [`Event`]; it answers by building a new snapshot and
 //! publishing it. It may be slow or stuck without costing the data plane a byte.
 
-pub mod binder;
+pub mod bind;
 pub mod file;
 pub mod names;
 pub mod phase;
@@ -23,7 +23,7 @@ use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, timeout_at};
 
-use binder::Binder;
+use bind::Binder;
 use names::Names;
 use phase::Phase;
 use signals::Signal;

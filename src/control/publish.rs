@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Control;
-use super::binder::Binder;
+use super::bind::Binder;
 use super::names::Names;
 use crate::config::{self, BackendAddr, BindAddr, Config, ListenerName, PoolName, Protocol};
 use crate::pool::backend::{BackendKey, Endpoint};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use sd_notify::NotifyState;
 
-use super::binder::BindError;
+use super::bind::BindError;
 use super::file::FileError;
 use super::names::Unresolved;
 use super::{Control, Source, Start, file, notify, publish};

@@ -6,13 +6,15 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::pace::jittered;
+use super::traffic::{Ejections, Passive};
+use super::verdict::Transition;
 use super::{Evidence, Verdict};
 use crate::config::PassiveCheck;
 use crate::control::Event;
 use crate::hash;
 use crate::pool::backend::BackendState;
-use crate::pool::health::{Health, Transition, jittered};
-use crate::pool::passive::{Ejections, Passive};
+use crate::pool::health::Health;
 
 /// One backend that is judged by its datagrams alone.
 #[derive(Debug)]

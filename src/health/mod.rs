@@ -5,7 +5,10 @@
 //! control task, which asks [`Probes::accept`] whether the word is still current.
 
 mod ejection;
+mod pace;
 mod probe;
+mod traffic;
+mod verdict;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,9 +20,9 @@ use tokio::task::AbortHandle;
 use crate::config::{HealthCheck, MAX_PROBES_IN_FLIGHT, OnDown, PassiveCheck, Pool, PoolName};
 use crate::control::Event;
 use crate::pool::backend::{BackendKey, BackendState, Endpoint};
-use crate::pool::health::{Health, Transition};
-use crate::pool::passive;
+use crate::pool::health::Health;
 use crate::pool::snapshot::Snapshot;
+use verdict::Transition;
 
 /// A task's word that its backend has gone up or down.
 #[derive(Debug)]
@@ -166,7 +169,7 @@ impl Probes {
     fn may_eject(&self, watched: &Watched) -> bool {
         let (Checks::Passive(check) | Checks::Active(_, Some(check))) = &watched.target.checks else { return true };
         let ejected = self.down.get(&watched.state.key.pool).copied().unwrap_or(0);
-        passive::has_room(ejected, watched.pool_size, check)
+        traffic::has_room(ejected, watched.pool_size, check)
     }
 
     /// Publishes the health that a verdict gives its backend; `None` if the verdict is void.

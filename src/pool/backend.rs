@@ -12,7 +12,6 @@ use crate::hash;
 use crate::metrics::PerWorker;
 use crate::metrics::stats::BackendStats;
 use crate::pool::health::Health;
-use crate::pool::passive::Counted;
 
 /// Seeds the hash of identities, so that it is independent of the hash of clients.
 const IDENTITY_SEED: u64 = 0x6261_636b_656e_6400;
@@ -63,6 +62,17 @@ pub struct BackendState {
     cuts: AtomicU32,
     /// When its machine last refused a datagram, in milliseconds; 0 when it has answered since.
     refused_ms: AtomicU64,
+}
+
+/// What the data plane has counted of a backend so far, all workers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Flows that came to have `unanswered` datagrams in a row without a reply.
+    pub unanswered: u64,
+    /// Datagrams that came back as ICMP errors.
+    pub refused: u64,
+    /// Datagrams that the backend sent.
+    pub replies: u64,
 }
 
 /// Backends by name, with commas.

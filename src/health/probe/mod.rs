@@ -14,13 +14,15 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::pace::jittered;
+use super::traffic::{Ejections, Passive};
+use super::verdict::{Judge, ProbeResult, Transition};
 use super::{Evidence, Verdict};
 use crate::config::{HealthCheck, PassiveCheck, Probe};
 use crate::control::Event;
 use crate::hash;
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::{Health, Judge, ProbeResult, Transition, jittered};
-use crate::pool::passive::{Ejections, Passive};
+use crate::pool::health::Health;
 
 /// One backend's probes.
 #[derive(Debug)]

@@ -10,21 +10,11 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::config::PassiveCheck;
-
-/// What the data plane has counted of a backend so far, all workers together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counted {
-    /// Flows that came to have `unanswered` datagrams in a row without a reply.
-    pub unanswered: u64,
-    /// Datagrams that came back as ICMP errors.
-    pub refused: u64,
-    /// Datagrams that the backend sent.
-    pub replies: u64,
-}
+use crate::pool::backend::Counted;
 
 /// The evidence against one backend.
 #[derive(Debug)]
-pub struct Passive {
+pub(super) struct Passive {
     last: Counted,
     /// Flows that the last observation found unanswered: their replies may be on their way.
     pending: u64,
@@ -34,7 +24,7 @@ pub struct Passive {
 
 impl Passive {
     /// No evidence yet; what was `counted` before is none.
-    pub fn new(counted: Counted) -> Self {
+    pub(super) fn new(counted: Counted) -> Self {
         Self { last: counted, pending: 0, strikes: VecDeque::new() }
     }
 
@@ -42,7 +32,7 @@ impl Passive {
     ///
     /// Called every [`Passive::observe_every`]: the time from one call to the next is what a reply has at least, and a
     /// few calls in each window tell what happens in one from what happens in two.
-    pub fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
+    pub(super) fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
         let since = |read: fn(&Counted) -> u64| read(&counted).saturating_sub(read(&self.last));
         let (unanswered, refused, replies) =
             (since(|it| it.unanswered), since(|it| it.refused), since(|it| it.replies));
@@ -73,7 +63,7 @@ impl Passive {
     }
 
     /// How often [`Passive::observe`] is to be called.
-    pub fn observe_every(check: &PassiveCheck) -> Duration {
+    pub(super) fn observe_every(check: &PassiveCheck) -> Duration {
         // A tenth of the window tells well enough; clients notice a second, and nobody a hundredth of one.
         (check.window / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
@@ -88,14 +78,14 @@ impl Passive {
 /// A backend that has been in the pool for as long as the longest ejection starts anew. Beside probes, which bring a
 /// backend back by themselves, the first time is theirs alone: see [`Ejections::hold`].
 #[derive(Debug, Default)]
-pub struct Ejections {
+pub(super) struct Ejections {
     times: u32,
     over_at: Option<Instant>,
 }
 
 impl Ejections {
-    /// Ejects at `now`; for how long, before [`jittered`](super::health::jittered).
-    pub fn eject(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
+    /// Ejects at `now`; for how long, before [`jittered`](super::pace::jittered).
+    pub(super) fn eject(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
         let has_behaved = self.over_at.is_some_and(|over| now.duration_since(over) >= check.eject_for_at_most);
         self.times = if has_behaved { 1 } else { self.times.saturating_add(1) };
         let span = check.eject_for.saturating_mul(self.times).min(check.eject_for_at_most);
@@ -106,13 +96,13 @@ impl Ejections {
     /// Ejects at `now` a backend that has probes; for how long they cannot bring it back. Not at all the first time,
     /// and after that as long as it would have been out the time before: a probe that passes while clients get no
     /// answer must not send more and more of them there.
-    pub fn hold(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
+    pub(super) fn hold(&mut self, now: Instant, check: &PassiveCheck) -> Duration {
         self.eject(now, check).saturating_sub(check.eject_for)
     }
 }
 
 /// Whether one more of `backends` may be ejected when `ejected` of them are out.
-pub fn has_room(ejected: usize, backends: usize, check: &PassiveCheck) -> bool {
+pub(super) fn has_room(ejected: usize, backends: usize, check: &PassiveCheck) -> bool {
     (ejected + 1) as f64 <= backends as f64 * check.max_ejected
 }
 
