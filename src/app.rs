@@ -7,12 +7,15 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Observed};
 use crate::config::{Config, ListenerName, Machine};
+use crate::control::bind::BindError;
 use crate::control::phase::Phase;
-use crate::control::{Control, EVENT_QUEUE, Event, OnReload, Parts, Source, reload, signals};
+use crate::control::reload::{OnReload, Source};
+use crate::control::signals::Kept;
+use crate::control::{Control, Parts, REQUEST_QUEUE, Request};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::sys::udp::Capabilities;
@@ -24,7 +27,7 @@ pub struct App {
     snapshot: Arc<ArcSwap<Snapshot>>,
     registry: Arc<Registry>,
     phase: watch::Receiver<Phase>,
-    events: mpsc::Sender<Event>,
+    requests: mpsc::Sender<Request>,
     started: Started,
     thread: JoinHandle<()>,
 }
@@ -50,9 +53,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// A name does not resolve or a listener cannot be bound.
+    /// A listener's address is taken or forbidden.
     #[error(transparent)]
-    Load(#[from] reload::Error),
+    Bind(#[from] BindError),
 }
 
 /// The program ended because something in it broke.
@@ -79,15 +82,17 @@ fn capabilities() -> Capabilities {
 }
 
 impl App {
-    /// Starts serving `config`; returns once clients are accepted and signals are handled.
+    /// Starts serving `config`; returns once clients of all listeners are served, or the end has begun.
     ///
-    /// `on_reload` is called on the control thread with every configuration that a reload puts in force.
+    /// `signals` are obeyed from now on, if there are any; `on_reload` is called on the control thread with every
+    /// configuration that a reload puts in force.
     ///
     /// # Errors
     /// Whatever keeps it from serving; nothing is left running then.
     pub fn start(
         config: Config,
         source: Source,
+        signals: Option<Kept>,
         on_reload: impl Fn(&Config) + Send + 'static,
     ) -> Result<Self, StartError> {
         sys::machine::raise_descriptor_limit()?;
@@ -97,7 +102,7 @@ impl App {
         let capabilities = capabilities();
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty(&config)));
         let (phase, watched) = watch::channel(Phase::Starting);
-        let (events, queue) = mpsc::channel(EVENT_QUEUE);
+        let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
         let parts = Parts {
             source,
             on_reload: OnReload(Box::new(on_reload)),
@@ -107,7 +112,8 @@ impl App {
             phase,
             workers: worker::spawn(workers, &registry, &snapshot, capabilities)?,
             capabilities,
-            events: (events.clone(), queue),
+            signals: None,
+            requests: (requests.clone(), queue),
         };
         let observed = Arc::new(Observed {
             snapshot: Arc::clone(&snapshot),
@@ -121,15 +127,15 @@ impl App {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(live(config, parts, observed, &report));
-                    // A resolver that hangs holds a thread of the runtime; nobody waits for its answer any more.
+                    runtime.block_on(live(config, parts, signals, observed, &report));
+                    // A resolver or a file that hangs holds a thread; nobody waits for its answer any more.
                     runtime.shutdown_background();
                 }
                 Err(error) => drop(report.send(Err(error.into()))),
             }
         })?;
         match outcome.recv() {
-            Ok(Ok(started)) => Ok(Self { snapshot, registry, phase: watched, events, started, thread }),
+            Ok(Ok(started)) => Ok(Self { snapshot, registry, phase: watched, requests, started, thread }),
             Ok(Err(error)) => {
                 // It has said all it had to say.
                 let _ = thread.join();
@@ -166,11 +172,8 @@ impl App {
 
     /// Begins an orderly end, as SIGTERM does.
     pub fn shut_down(&self) {
-        // A full queue means that the control task is busy; it reads this when it gets there.
-        let events = self.events.clone();
-        if events.try_send(Event::ShutDown).is_err() {
-            std::thread::spawn(move || drop(events.blocking_send(Event::ShutDown)));
-        }
+        // A full queue is full of these: nobody else in this process has so much to ask.
+        let _ = self.requests.try_send(Request::ShutDown);
     }
 
     /// Waits until the program has ended.
@@ -184,37 +187,30 @@ impl App {
 
 type Report = std::sync::mpsc::SyncSender<Result<Started, StartError>>;
 
-/// The control thread's life: start everything, say how it went, serve to the end.
-async fn live(config: Config, parts: Parts, observed: Arc<Observed>, report: &Report) {
-    let events = parts.events.0.clone();
-    // An address from the configuration is checked before anything else may happen.
-    let admin = match bind_admin(&config).await {
-        Ok(admin) => admin,
+/// The control thread's life: start everything, serve to the end, and say meanwhile how the start went.
+async fn live(config: Config, mut parts: Parts, signals: Option<Kept>, observed: Arc<Observed>, report: &Report) {
+    let mut phase = observed.phase.clone();
+    let start = async {
+        // An address from the configuration is checked before anything else may happen.
+        let admin = bind_admin(&config).await?;
+        parts.signals = signals.map(|kept| kept.listen()).transpose()?;
+        Ok((admin, Control::start(parts, config)?))
+    };
+    let (admin, control) = match start.await {
+        Ok(started) => started,
         Err(error) => return drop(report.send(Err(error))),
     };
-    let signals = match signals::install(events) {
-        Ok(signals) => signals,
-        Err(error) => return drop(report.send(Err(error.into()))),
+    let started = Started { bound: control.bound(), admin: admin.as_ref().and_then(|it| it.local_addr().ok()) };
+    let serving = admin.map(|listener| tokio::spawn(admin::serve(listener, observed)));
+    let reporting = async {
+        // Its sender lives as long as the control task.
+        let _ = phase.wait_for(|phase| *phase > Phase::Starting).await;
+        let _ = report.send(Ok(started));
     };
-    let control = match Control::open(parts, config).await {
-        Ok(control) => control,
-        Err(error) => return drop(report.send(Err(error.into()))),
-    };
-    let started =
-        Started { bound: control.bound(), admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()) };
-    let _ = report.send(Ok(started));
-    let (stop, stopped) = oneshot::channel::<()>();
-    if let Some(listener) = admin {
-        tokio::spawn(async move {
-            tokio::select! {
-                () = admin::serve(listener, observed) => {}
-                _ = stopped => {}
-            }
-        });
+    tokio::join!(control.run(), reporting);
+    if let Some(serving) = serving {
+        serving.abort();
     }
-    control.run().await;
-    drop(stop);
-    drop(signals);
 }
 
 async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> {

@@ -18,7 +18,7 @@ use evenkeel::control::phase::Phase;
 use evenkeel::metrics::WorkerId;
 use evenkeel::metrics::reason::{CloseReason, ConnectErrorReason, RefuseReason};
 use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
-use evenkeel::pool::health::Health;
+use evenkeel::pool::health::{AdminState, Health};
 use evenkeel::pool::registry::{Registry, ReloadResult};
 use evenkeel::pool::snapshot::Snapshot;
 use evenkeel::pool::view::{BackendView, PoolView};
@@ -192,9 +192,11 @@ fn pool(name: &str, backends: &[&Arc<BackendState>]) -> PoolView {
     };
     let view = |state: &&Arc<BackendState>| BackendView {
         state: Arc::clone(state),
-        endpoint: Endpoint::Inet(SocketAddr::from(([127, 0, 0, 1], 1))),
+        endpoint: Some(Endpoint::Inet(SocketAddr::from(([127, 0, 0, 1], 1)))),
         weight: 1,
         priority: Priority::Regular,
+        admin: AdminState::Ready,
+        health: state.health(),
     };
     PoolView::build(name.into(), Arc::new(config), backends.iter().map(view).collect(), None)
 }

@@ -299,6 +299,7 @@ fn connect_errors(backend: &BackendState, out: &mut Series) {
 fn health_checks(backend: &BackendState, out: &mut Series) {
     out.count(&labels_and(backend, "result", "passed"), backend.probes.passed.load(Relaxed));
     out.count(&labels_and(backend, "result", "failed"), backend.probes.failed.load(Relaxed));
+    out.count(&labels_and(backend, "result", "inconclusive"), backend.probes.inconclusive.load(Relaxed));
 }
 
 fn worker_sessions(scene: &Scene, out: &mut Series) {

@@ -1,12 +1,17 @@
 //! `evenkeel run`.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
 
 use super::Exit;
 use crate::app::{self, App};
 use crate::config::Config;
-use crate::control::{Source, file};
+use crate::control::file::{self, FileError};
+use crate::control::reload::Source;
+use crate::control::signals::Kept;
 use crate::logging;
 
 /// What `--help` adds.
@@ -26,14 +31,22 @@ Example:
 Exit codes: 0 clean stop, 1 the configuration is not valid, 2 the arguments make no sense, 3 could not start, for \
 instance because an address is in use";
 
-/// Runs the balancer until it is told to stop.
-pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
-    let config = match file::read(&path, &app::machine()) {
-        Ok(config) => config,
+/// Runs the balancer until it is told to stop, by one of the `signals` that have been kept since the process began.
+pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Result<Kept>) -> Exit {
+    let (signals, read) = match signals.and_then(|signals| Ok((read(&path, &signals)?, signals))) {
+        Ok((read, signals)) => (signals, read),
         Err(error) => {
+            eprintln!("evenkeel: cannot start: {error}");
+            return Exit::CouldNotStart;
+        }
+    };
+    let config = match read {
+        Some(Ok(config)) => config,
+        Some(Err(error)) => {
             eprintln!("{error}");
             return Exit::BadConfiguration;
         }
+        None => return Exit::Success,
     };
     let logs = match super::start_logs(log_format, &config.log) {
         Ok(logs) => Arc::new(logs),
@@ -45,7 +58,7 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
             tracing::error!(%error, "the log filter stays as it was");
         }
     };
-    match App::start(config, Source::File(path), on_reload) {
+    match App::start(config, Source::File(path), Some(signals), on_reload) {
         Ok(app) => {
             // It is set only here.
             let _ = app.registry().log_records_dropped.set(logs.dropped_records());
@@ -62,4 +75,21 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format) -> Exit {
             Exit::CouldNotStart
         }
     }
+}
+
+/// Reads the file, which takes as long as whoever holds it likes; `None` if a signal ends us meanwhile.
+fn read(path: &Path, signals: &Kept) -> io::Result<Option<Result<Config, FileError>>> {
+    let runtime = super::runtime()?;
+    let path = path.to_owned();
+    let read = runtime.block_on(async {
+        let mut signals = signals.listen()?;
+        tokio::select! {
+            biased;
+            () = signals.terminated() => Ok(None),
+            read = spawn_blocking(move || file::read(&path, &app::machine())) => Ok(Some(read?)),
+        }
+    });
+    // The read may hang to the end of the process.
+    runtime.shutdown_background();
+    read
 }

@@ -45,9 +45,9 @@ struct Retired {
     addr: BindAddr,
 }
 
-/// What a reload changes about addresses; nothing has happened to the old ones yet.
+/// What a reload does to addresses; nothing has happened to the old ones yet.
 #[derive(Debug, Default)]
-pub struct Change {
+pub struct Plan {
     /// New addresses with one socket for each worker that is to accept on it, from the first worker on.
     pub added: Vec<(BindAddr, Bound, Vec<OwnedFd>)>,
     /// Addresses that nobody wants any more.
@@ -69,14 +69,14 @@ impl Binder {
         Self { workers, capabilities, next_id: 0, bound: BTreeMap::new(), retired: HashMap::new() }
     }
 
-    /// Binds what `config` has and we do not. Dropping the change undoes it.
+    /// Binds what `config` has and we do not. Dropping the plan undoes it.
     ///
     /// # Errors
     /// An address that cannot be bound; nothing has changed then.
-    pub fn prepare(&mut self, config: &Config) -> Result<Change, BindError> {
-        let mut change = Change::default();
+    pub fn prepare(&mut self, config: &Config) -> Result<Plan, BindError> {
+        let mut plan = Plan::default();
         for (listener, addr, protocol) in addresses(config).filter(|(_, addr, _)| !self.bound.contains_key(addr)) {
-            let added = change.added.iter().map(|(addr, ..)| addr);
+            let added = plan.added.iter().map(|(addr, ..)| addr);
             let own = self.bound.keys().chain(self.retired.values().map(|retired| &retired.addr)).chain(added);
             let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
             let sockets = self.bind(addr, protocol, is_alone).map_err(|source| BindError {
@@ -86,11 +86,11 @@ impl Binder {
             })?;
             self.next_id += 1;
             let real = real_addr(addr, &sockets);
-            change.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
+            plan.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
         }
         let is_wanted = |bound: &BindAddr| addresses(config).any(|(_, addr, _)| addr == bound);
-        change.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
-        Ok(change)
+        plan.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
+        Ok(plan)
     }
 
     /// One socket per worker; a unix socket cannot be shared, so the first worker accepts for all.
@@ -135,18 +135,18 @@ impl Binder {
         self.retired.len() < before
     }
 
-    /// Puts a change in force; back come the sockets to serve and the addresses to retire.
-    pub fn commit(&mut self, change: Change) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
+    /// Puts a plan in force; back come the sockets to serve and the addresses to retire.
+    pub fn commit(&mut self, plan: Plan) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
         let since = Instant::now();
         let mut retire = Vec::new();
-        for addr in change.removed {
+        for addr in plan.removed {
             let Some(bound) = self.bound.remove(&addr) else { continue };
             unlink(&addr);
             self.retired.insert(bound.id, Retired { since, addr });
             retire.push(bound.id);
         }
         let mut listen = Vec::new();
-        for (addr, bound, sockets) in change.added {
+        for (addr, bound, sockets) in plan.added {
             listen.push((bound.clone(), sockets));
             self.bound.insert(addr, bound);
         }

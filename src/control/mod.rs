@@ -1,105 +1,84 @@
 //! The control plane: the one writer of everything that workers read.
 //!
-//! One task owns all mutable state. Everything reaches it as an [`Event`]; it answers by building a new snapshot and
-//! publishing it. It may be slow or stuck without costing the data plane a byte.
+//! ```text
+//! signals ───────────┐                      ┌─► snapshot, which workers read   (publish)
+//! a file was read ───┤   inbox    control   ├─► commands to workers            (workers)
+//! a name resolved ───┼─────────►  one task ─┼─► what to watch                  (health)
+//! health changed ────┤                      ├─► names to look up               (discovery)
+//! somebody asks ─────┘                      └─► bound addresses                (bind, opening)
+//! ```
+//!
+//! One task owns all mutable state. It handles one event after the other, and awaits nothing while it does: whatever has
+//! to wait for somebody else is a task of its own that reports back. So a signal, a verdict and a reload are handled in
+//! milliseconds, whoever else hangs.
+//!
+//! An event changes what is wanted ([`desired`]) or what is known (the health of backends); either way a new snapshot is
+//! built from both and published. `reload` is the path of a file, `shutdown` that of the end.
 
 pub mod bind;
+pub mod desired;
 pub mod file;
-pub mod names;
+mod inbox;
+mod opening;
 pub mod phase;
 mod publish;
 pub mod reload;
 mod retired;
+mod shutdown;
 pub mod signals;
+mod workers;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sd_notify::NotifyState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, interval, sleep_until};
 
-use bind::Binder;
-use names::Names;
-use phase::Phase;
-use signals::Signal;
-
-use retired::Retired;
-
+use self::bind::{BindError, Binder};
+use self::desired::Sources;
+use self::inbox::{Event, Inbox};
+pub use self::inbox::{REQUEST_QUEUE, Request};
+use self::opening::{Opening, Waiting};
+use self::phase::Phase;
+use self::publish::Publisher;
+use self::reload::{OnReload, Reloads, Source};
+use self::signals::{Signal, Signals};
+use self::workers::Workers;
+use crate::config::diff::Diff;
 use crate::config::{BindAddr, Config, ListenerName, Machine, OnDown, PoolName};
-use crate::health::{Probes, Verdict};
-use crate::metrics::reason::CloseReason;
-use crate::pool::backend::BackendState;
+use crate::discovery::resolver::{Answer, Resolver};
+use crate::health::{Change, Monitor};
+use crate::pool::health::Health;
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::Snapshot;
+use crate::pool::snapshot::{BindId, Snapshot};
+use crate::pool::view::BackendView;
 use crate::sys::udp::Capabilities;
 use crate::worker::{Command, Worker};
 
-/// Events not yet handled; whoever has one more waits.
-pub const EVENT_QUEUE: usize = 1_024;
+/// How often what is gone for good is freed.
+const FREE_EVERY: Duration = Duration::from_secs(10);
 
-/// How often the counters of what is gone for good are dropped.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
-
-/// How long sessions that were told to end may take to leave their records.
-const FAREWELL: Duration = Duration::from_secs(1);
-
-/// What the control task reacts to.
-#[derive(Debug)]
-pub enum Event {
-    /// The operator sent a signal.
-    Signal(Signal),
-    /// A backend has gone up or down.
-    Probed(Verdict),
-    /// The program around us wants an orderly end.
-    ShutDown,
-}
-
-/// Where a reload finds the configuration.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// In this file.
-    File(PathBuf),
-    /// Nowhere: it was made in code.
-    Fixed,
-}
-
-/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs
-/// anew.
-pub struct OnReload(pub Box<dyn Fn(&Config) + Send>);
-
-impl std::fmt::Debug for OnReload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnReload")
-    }
-}
+/// How long a new address waits for the names in a pool that has no probes: longer than a resolver takes that answers.
+const NAMES_LIMIT: Duration = Duration::from_secs(1);
 
 /// Everything the control task owns.
 #[derive(Debug)]
 pub struct Control {
-    source: Source,
-    on_reload: OnReload,
-    machine: Machine,
-    registry: Arc<Registry>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    phase: watch::Sender<Phase>,
-    workers: Vec<Worker>,
-    events: mpsc::Receiver<Event>,
+    inbox: Inbox,
+    /// What is wanted.
+    sources: Sources,
+    reloads: Reloads,
+    /// What is in force.
+    publisher: Publisher,
     binder: Binder,
-    names: Names,
-    probes: Probes,
-    /// What arrived while the first verdicts were awaited.
-    postponed: Vec<Event>,
-    /// Pools in which a backend's health has changed since the last snapshot.
-    stale: BTreeSet<PoolName>,
-    /// Backends whose sessions are to close once a snapshot no longer sends anybody there.
-    doomed: Vec<Arc<BackendState>>,
-    /// What was published before.
-    retired: Retired,
+    opening: Opening,
+    monitor: Monitor,
+    resolver: Resolver,
+    workers: Workers,
+    phase: watch::Sender<Phase>,
 }
 
 /// What the control task is made from.
@@ -121,70 +100,50 @@ pub struct Parts {
     pub workers: Vec<Worker>,
     /// What the kernel can do with datagrams.
     pub capabilities: Capabilities,
-    /// Both ends of the event queue.
-    pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    /// What the operator says, if he says it by signals.
+    pub signals: Option<Signals>,
+    /// Both ends of the queue of requests.
+    pub requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+}
+
+/// What to do after an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    ShutDown,
 }
 
 impl Control {
-    /// Puts the first configuration in force: resolves, binds, publishes, probes. Afterwards clients are served.
+    /// Puts the first configuration in force: binds, publishes, has backends watched and names looked up. Clients are
+    /// served once [`Control::run`] is.
     ///
     /// # Errors
-    /// A name that does not resolve or an address that cannot be bound. The workers are stopped then.
-    pub async fn open(parts: Parts, config: Config) -> Result<Self, reload::Error> {
-        let (sender, events) = parts.events;
-        let workers = parts.workers.len();
+    /// An address cannot be bound. The workers stop then.
+    pub fn start(parts: Parts, config: Config) -> Result<Self, BindError> {
+        let (requests, queue) = parts.requests;
+        let (monitor, changes) = Monitor::start();
+        let (resolver, answers) = Resolver::start();
+        let (workers, sources) = (Workers::new(parts.workers), Sources::empty(&config));
         let mut control = Self {
-            source: parts.source,
-            on_reload: parts.on_reload,
-            machine: parts.machine,
-            registry: parts.registry,
-            snapshot: parts.snapshot,
+            inbox: Inbox { signals: parts.signals, requests: queue, changes, answers },
+            reloads: Reloads::new(parts.source, parts.on_reload, parts.machine, requests),
+            publisher: Publisher::new(parts.registry, parts.snapshot, sources.desired()),
+            sources,
+            binder: Binder::new(workers.count(), parts.capabilities),
+            opening: Opening::default(),
+            monitor,
+            resolver,
+            workers,
             phase: parts.phase,
-            workers: parts.workers,
-            events,
-            binder: Binder::new(workers, parts.capabilities),
-            names: Names::default(),
-            probes: Probes::new(sender),
-            postponed: Vec::new(),
-            stale: BTreeSet::new(),
-            doomed: Vec::new(),
-            retired: Retired::default(),
         };
-        match control.apply(config, Start::First).await {
-            Ok(_) => {
-                control.phase.send_replace(Phase::Running);
-                control.announce();
-                notify(&[NotifyState::Ready]);
-                Ok(control)
-            }
-            Err(error) => {
-                control.stop_workers();
-                Err(error)
-            }
-        }
-    }
-
-    fn announce(&self) {
-        let snapshot = self.snapshot.load();
-        let backends: usize = snapshot.pools.values().map(|pool| pool.backends.len()).sum();
-        tracing::info!(
-            listeners = snapshot.config.listeners.len(),
-            pools = snapshot.pools.len(),
-            backends,
-            workers = self.workers.len(),
-            max_connections = snapshot.config.max_connections,
-            "running"
-        );
+        control.put_in_force(config)?;
+        Ok(control)
     }
 
     /// The IP addresses that listeners are bound to.
     pub fn bound(&self) -> Vec<(ListenerName, SocketAddr)> {
-        let snapshot = self.snapshot.load();
-        let binds = snapshot
-            .config
-            .listeners
-            .iter()
-            .flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
+        let listeners = self.sources.file.listeners.iter();
+        let binds = listeners.flat_map(|(name, listener)| listener.bind.iter().map(move |bind| (name, bind)));
         let real = binds.filter_map(|(name, bind)| match &self.binder.bound(bind)?.addr {
             BindAddr::Tcp(addr) | BindAddr::Udp(addr) => Some((name.clone(), *addr)),
             BindAddr::Unix(_) => None,
@@ -194,167 +153,131 @@ impl Control {
 
     /// Handles events until the process is to end, then ends it in order.
     pub async fn run(mut self) {
-        for event in std::mem::take(&mut self.postponed) {
-            if self.handle(event).await == Next::ShutDown {
-                return self.shut_down().await;
-            }
-        }
-        let mut housekeeping = interval(HOUSEKEEPING);
+        let mut free = interval(FREE_EVERY);
+        self.open_ready();
         loop {
+            let deadline = self.opening.deadline();
             tokio::select! {
-                Some(event) = self.events.recv() => {
-                    if self.handle(event).await == Next::ShutDown {
-                        break;
+                event = self.inbox.next() => {
+                    if self.handle(event) == Next::ShutDown {
+                        return self.shut_down().await;
                     }
-                    self.catch_up();
                 }
-                _ = housekeeping.tick() => self.keep_house(),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.open_ready(),
+                _ = free.tick() => self.free_unused(),
             }
         }
-        self.shut_down().await;
     }
 
-    async fn handle(&mut self, event: Event) -> Next {
+    fn handle(&mut self, event: Event) -> Next {
         match event {
-            Event::Signal(Signal::Reload) => self.reload().await,
-            Event::Signal(Signal::Terminate) | Event::ShutDown => return Next::ShutDown,
-            Event::Probed(verdict) => self.judge(&verdict),
+            Event::Signal(Signal::Terminate) | Event::Request(Request::ShutDown) => return Next::ShutDown,
+            Event::Signal(Signal::Reload) => self.begin_reload(),
+            Event::Request(Request::Read(read)) => self.end_reload(*read),
+            Event::Health(changes) => self.heed(&changes),
+            Event::Resolved(answer) => self.learn(&answer),
         }
         Next::GoOn
     }
 
-    /// Forgets what is gone for good.
-    fn keep_house(&mut self) {
+    /// Puts a configuration in force. Until everything that can fail has succeeded nothing changes.
+    fn put_in_force(&mut self, config: Config) -> Result<Diff, BindError> {
+        self.binder.forget_retired();
+        let plan = self.binder.prepare(&config)?;
+        let changes = Diff::new(&self.sources.file, &config);
+        self.sources.replace_file(config);
+        let (added, removed) = self.binder.commit(plan);
+        self.publish_desired();
+        let snapshot = self.publisher.in_force();
+        for (bound, sockets) in added {
+            let check = snapshot.binds.get(&bound.id).and_then(|view| view.pool().config.health_check.as_ref());
+            let until = Instant::now() + check.map_or(NAMES_LIMIT, |check| check.timeout);
+            self.opening.add(Waiting { bound, sockets, until });
+        }
+        let names = self.publisher.desired().names();
+        self.sources.discovered.keep(&names);
+        self.resolver.look_up(names);
+        for bind in removed {
+            self.opening.close(bind);
+            self.workers.retire(bind);
+        }
+        self.workers.tell_all(|| Command::Refresh);
+        self.open_ready();
+        self.remark_on_ports();
+        Ok(changes)
+    }
+
+    /// Publishes what is wanted now.
+    fn publish_desired(&mut self) {
+        let desired = self.sources.desired().reusing(self.publisher.desired());
+        self.publisher.publish(desired, &self.binder);
+        self.monitor.watch(&self.publisher.in_force().pools);
+    }
+
+    /// Takes in what a name stands for.
+    fn learn(&mut self, answer: &Answer) {
+        if self.sources.discovered.learn(&answer.name, &answer.addrs) {
+            self.publish_desired();
+            self.open_ready();
+        }
+    }
+
+    /// Publishes that the health of backends has changed, then closes the sessions that must not stay.
+    fn heed(&mut self, changes: &[Change]) {
+        self.publisher.publish_health(changes, &self.binder);
+        self.monitor.watch(&self.publisher.in_force().pools);
+        let pools = &self.sources.file.pools;
+        let closes = |pool: &PoolName| pools.get(pool).is_some_and(|pool| pool.on_down == OnDown::Close);
+        let mut is_any_cut = false;
+        for change in changes.iter().filter(|change| change.to == Health::Down && closes(&change.backend.key.pool)) {
+            change.backend.cut();
+            is_any_cut = true;
+        }
+        if is_any_cut {
+            self.workers.tell_all(|| Command::EndCut);
+        }
+        self.open_ready();
+    }
+
+    /// Has those addresses served whose clients need not wait any more.
+    fn open_ready(&mut self) {
+        let snapshot = self.publisher.in_force();
+        let is_decided = |bind: BindId| {
+            let Some(view) = snapshot.binds.get(&bind) else { return false };
+            let awaits_names =
+                self.publisher.desired().pools.get(&view.pool().name).is_some_and(|it| it.awaits_names());
+            let is_decided = |backend: &BackendView| backend.weight == 0 || backend.health != Health::Checking;
+            !awaits_names && view.pool().backends.iter().all(is_decided)
+        };
+        for waiting in self.opening.take_ready(Instant::now(), is_decided) {
+            self.workers.serve(waiting);
+        }
+        if self.opening.is_empty() && *self.phase.borrow() == Phase::Starting {
+            self.phase.send_replace(Phase::Running);
+            self.say_running(&snapshot);
+            notify(&[NotifyState::Ready]);
+        }
+    }
+
+    fn say_running(&self, snapshot: &Snapshot) {
+        let backends: usize = snapshot.pools.values().map(|pool| pool.backends.len()).sum();
+        tracing::info!(
+            listeners = snapshot.config.listeners.len(),
+            pools = snapshot.pools.len(),
+            backends,
+            workers = self.workers.count(),
+            max_connections = snapshot.config.max_connections,
+            "running"
+        );
+    }
+
+    /// Frees what is gone for good.
+    fn free_unused(&mut self) {
         if self.binder.forget_retired() {
-            self.republish();
+            self.publisher.publish_binds(&self.binder);
         }
-        self.retired.free_unused();
-        self.registry.forget_unused();
+        self.publisher.free_unused();
     }
-
-    /// Carries out what probes have changed, once for all results that have arrived: a pool takes as long to build for
-    /// one of its backends as for a thousand.
-    fn catch_up(&mut self) {
-        if self.events.is_empty() {
-            self.carry_out();
-        }
-    }
-
-    /// Publishes what probes have changed, then closes the sessions that must not stay.
-    fn carry_out(&mut self) {
-        if !self.stale.is_empty() {
-            self.republish();
-        }
-        if !self.doomed.is_empty() {
-            self.doomed.drain(..).for_each(|backend| backend.cut());
-            self.tell_all(|| Command::EndCut);
-        }
-    }
-
-    /// Takes note of a backend that has gone up or down.
-    fn judge(&mut self, verdict: &Verdict) {
-        let Some(change) = self.probes.accept(verdict) else { return };
-        self.stale.insert(change.state.key.pool.clone());
-        if change.on_down == Some(OnDown::Close) {
-            self.doomed.push(change.state);
-        }
-    }
-
-    /// Waits until every probed backend has its first verdict, at most for the longest timeout of a probe.
-    async fn settle(&mut self) {
-        let snapshot = self.snapshot.load_full();
-        let timeouts =
-            snapshot.pools.values().filter_map(|pool| pool.config.health_check.as_ref()).map(|check| check.timeout);
-        let Some(longest) = timeouts.max() else { return };
-        let deadline = Instant::now() + longest;
-        while self.probes.are_undecided() {
-            match timeout_at(deadline, self.events.recv()).await {
-                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict),
-                Ok(Some(event)) => self.postponed.push(event),
-                Ok(None) | Err(_) => break,
-            }
-        }
-        self.carry_out();
-    }
-
-    /// Stops accepting, lets sessions finish until the deadline or a second signal, then ends them.
-    async fn shut_down(mut self) {
-        let limit = self.snapshot.load().config.shutdown_timeout;
-        let (sessions, flows) = (self.registry.sessions.admitted(), self.registry.active_flows());
-        tracing::info!(sessions, flows, timeout = ?limit, "shutting down");
-        notify(&[NotifyState::Stopping]);
-        self.phase.send_replace(Phase::Draining);
-        self.tell_all(|| Command::RetireAll);
-        self.binder.unlink_all();
-
-        if !self.drained_by(Instant::now() + limit).await {
-            let (sessions, flows) = (self.registry.sessions.admitted(), self.registry.active_flows());
-            if sessions > 0 || flows > 0 {
-                tracing::warn!(sessions, flows, "ending the sessions and flows that are left");
-            }
-            self.tell_all(|| Command::EndAll(CloseReason::Shutdown));
-            self.drained_by(Instant::now() + FAREWELL).await;
-        }
-        self.stop_workers();
-        self.phase.send_replace(Phase::Stopped);
-        tracing::info!("stopped");
-    }
-
-    /// Waits until neither session nor flow is left; false at the deadline or at another signal to end.
-    ///
-    /// What counts are the sessions and flows of all workers, whether or not a worker has closed its sockets.
-    async fn drained_by(&mut self, deadline: Instant) -> bool {
-        const POLL: Duration = Duration::from_millis(20);
-        // Retired sockets still serve what the kernel has queued for them.
-        let mut quiet_until = Instant::now() + crate::listener::RETIREMENT + POLL;
-        loop {
-            let now = Instant::now();
-            if self.registry.sessions.admitted() > 0 || self.registry.active_flows() > 0 {
-                quiet_until = quiet_until.max(now);
-            } else if now >= quiet_until {
-                return true;
-            }
-            if now >= deadline {
-                return false;
-            }
-            match timeout_at((now + POLL).min(deadline), self.events.recv()).await {
-                Ok(Some(Event::Signal(Signal::Terminate))) => return false,
-                Ok(Some(Event::Signal(Signal::Reload))) => tracing::warn!("no reload while shutting down"),
-                Ok(Some(Event::Probed(verdict))) => self.judge(&verdict),
-                Ok(Some(Event::ShutDown)) | Err(_) => {}
-                Ok(None) => tokio::time::sleep(POLL).await,
-            }
-            self.catch_up();
-        }
-    }
-
-    fn stop_workers(&mut self) {
-        self.tell_all(|| Command::Stop);
-        self.workers.drain(..).for_each(Worker::join);
-    }
-
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        for worker in &self.workers {
-            worker.tell(command());
-        }
-    }
-}
-
-/// Whether a configuration is the first one of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
-    /// Clients wait in the kernel's queues until every backend has a verdict: a moment's head start of a backup must
-    /// not send the first clients there.
-    First,
-    /// Clients are being served.
-    Later,
-}
-
-/// What to do after an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    GoOn,
-    ShutDown,
 }
 
 /// Tells systemd, if it started us.

@@ -1,24 +1,60 @@
-//! Reloading: validate, compare, bind, publish. All or nothing.
+//! Reloading: read, validate, compare, bind, publish. All or nothing.
 //!
-//! It computes on the control thread for as long as it takes, some 30 ms for 10,000 backends, and clients do not
-//! notice: that thread steps back behind the workers (`sys::machine`), a backend is found by its name and not by
-//! looking through all, and what is replaced is never freed by a worker (`retired`). With everything on one CPU and two
-//! reloads of 10,000 backends a second, the p99 of small exchanges is 1.0 to 1.1 of what it is without reloads; it was
-//! 3 to 4 before the thread stepped back (`cargo bench --bench reload`).
+//! The file is read and validated by a task; reading may take as long as whoever holds the file likes. What is left
+//! computes on the control thread for as long as it takes, some 30 ms for 10,000 backends, and clients do not notice: that
+//! thread steps back behind the workers (`sys::machine`), a backend is found by its name and not by looking through all,
+//! and what is replaced is never freed by a worker (`retired`). With everything on one CPU and two reloads of 10,000
+//! backends a second, the p99 of small exchanges is 1.0 to 1.1 of what it is without reloads; it was 3 to 4 before the
+//! thread stepped back (`cargo bench --bench reload`).
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::bind::BindError;
-use super::file::FileError;
-use super::names::Unresolved;
-use super::{Control, Source, Start, file, notify, publish};
-use crate::config::Config;
+use super::file::{self, FileError};
+use super::inbox::Request;
+use super::phase::Phase;
+use super::{Control, notify};
 use crate::config::diff::Diff;
+use crate::config::{Config, Machine};
 use crate::pool::registry::ReloadResult;
 use crate::sys::machine;
-use crate::worker::Command;
+
+/// How long a reload waits for its file; a disk takes milliseconds.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// Reads that may be under way, those included that nobody waits for any more: each keeps a thread.
+const READERS: usize = 4;
+
+/// Where a reload finds the configuration.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// In this file.
+    File(PathBuf),
+    /// Nowhere: it was made in code.
+    Fixed,
+}
+
+/// What the program around us does with a configuration that a reload has put in force, such as filtering its logs
+/// anew.
+pub struct OnReload(pub Box<dyn Fn(&Config) + Send>);
+
+impl std::fmt::Debug for OnReload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnReload")
+    }
+}
+
+/// What came of reading the file: a configuration, and the machine that it was checked against.
+#[derive(Debug)]
+pub struct Read(Result<(Config, Machine), Error>);
 
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
@@ -26,89 +62,142 @@ pub enum Error {
     /// The file gives no configuration.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A name does not resolve.
-    #[error(transparent)]
-    Resolve(#[from] Unresolved),
     /// An address is taken or forbidden.
     #[error(transparent)]
     Bind(#[from] BindError),
 }
 
-impl Control {
-    /// Reads the configuration anew and puts it in force; the log says what changed, or why nothing did.
-    pub(super) async fn reload(&mut self) {
-        let Source::File(path) = self.source.clone() else {
-            return tracing::info!("nothing to reload: this configuration is not from a file");
+/// The reloads of this process: one at a time, and at most one more that is asked for meanwhile.
+#[derive(Debug)]
+pub(super) struct Reloads {
+    source: Source,
+    on_reload: OnReload,
+    /// What limits are checked against.
+    machine: Machine,
+    requests: mpsc::Sender<Request>,
+    readers: Arc<Semaphore>,
+    state: State,
+}
+
+/// How far a reload is.
+///
+/// ```text
+/// Idle --asked--> Reading --asked--> Again
+///  ^                 |                 |
+///  +-----read--------+ <-----read------+
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is none.
+    Idle,
+    /// The file is being read.
+    Reading,
+    /// The file is being read, and has been written again since.
+    Again,
+}
+
+impl Reloads {
+    /// None yet. What was read comes in as a request.
+    pub(super) fn new(source: Source, on_reload: OnReload, machine: Machine, requests: mpsc::Sender<Request>) -> Self {
+        let readers = Arc::new(Semaphore::new(READERS));
+        Self { source, on_reload, machine, requests, readers, state: State::Idle }
+    }
+
+    /// Has the file read, or read once more if it is being read; whether that is a new reload.
+    fn ask(&mut self) -> bool {
+        let Source::File(path) = &self.source else {
+            tracing::info!("nothing to reload: this configuration is not from a file");
+            return false;
         };
-        if let Ok(now) = NotifyState::monotonic_usec_now() {
+        if self.state != State::Idle {
+            self.state = State::Again;
+            return false;
+        }
+        self.state = State::Reading;
+        let (requests, reading) = (self.requests.clone(), read(path.clone(), self.machine, Arc::clone(&self.readers)));
+        tokio::spawn(async move {
+            // Nobody wants to know any more when the receiver is gone.
+            let _ = requests.send(Request::Read(Box::new(Read(reading.await)))).await;
+        });
+        true
+    }
+}
+
+/// Reads and validates, on a thread that may be left behind.
+async fn read(path: PathBuf, machine: Machine, readers: Arc<Semaphore>) -> Result<(Config, Machine), Error> {
+    let failed = |source| FileError::Read { path: path.clone(), source };
+    let Ok(reader) = readers.try_acquire_owned() else {
+        return Err(failed(io::Error::new(io::ErrorKind::TimedOut, "earlier reads of it hang")).into());
+    };
+    let reading = {
+        let path = path.clone();
+        spawn_blocking(move || {
+            // Others may have changed it since.
+            let machine = Machine { ephemeral_ports: machine::ephemeral_ports(), ..machine };
+            let config = file::read(&path, &machine);
+            drop(reader);
+            config.map(|config| (config, machine))
+        })
+    };
+    match timeout(READ_LIMIT, reading).await {
+        Ok(Ok(read)) => Ok(read?),
+        Ok(Err(panicked)) => Err(failed(panicked.into()).into()),
+        Err(elapsed) => Err(failed(elapsed.into()).into()),
+    }
+}
+
+impl Control {
+    /// Begins a reload; the log will say what changed, or why nothing did.
+    pub(super) fn begin_reload(&mut self) {
+        if self.reloads.ask()
+            && self.is_ready()
+            && let Ok(now) = NotifyState::monotonic_usec_now()
+        {
             notify(&[NotifyState::Reloading, now]);
         }
-        // Others may have changed it since.
-        self.machine.ephemeral_ports = machine::ephemeral_ports();
-        let result = match file::read(&path, &self.machine) {
-            Ok(config) => self.apply(config, Start::Later).await,
-            Err(error) => Err(error.into()),
-        };
+    }
+
+    /// Puts in force what was read.
+    pub(super) fn end_reload(&mut self, read: Read) {
+        let is_asked_again = std::mem::replace(&mut self.reloads.state, State::Idle) == State::Again;
+        let result = read.0.and_then(|(config, machine)| {
+            self.reloads.machine = machine;
+            self.put_in_force(config).map_err(Error::from)
+        });
         match result {
-            Ok(changes) => {
-                if !changes.restart_required.is_empty() {
-                    tracing::warn!(
-                        keys = changes.restart_required.join(","),
-                        "these keys take effect at the next restart"
-                    );
-                }
-                self.registry.count_reload(ReloadResult::Done);
-                let snapshot = self.snapshot.load();
-                (self.on_reload.0)(&snapshot.config);
-                let generation = snapshot.generation;
-                tracing::info!(%changes, generation, "reloaded");
-            }
+            Ok(changes) => self.report(&changes),
             Err(error) => {
-                self.registry.count_reload(ReloadResult::Refused);
+                self.publisher.registry.count_reload(ReloadResult::Refused);
                 tracing::error!(%error, "reload refused");
             }
         }
-        notify(&[NotifyState::Ready]);
+        if is_asked_again {
+            self.begin_reload();
+        } else if self.is_ready() {
+            notify(&[NotifyState::Ready]);
+        }
     }
 
-    /// Puts a configuration in force. Until everything that can fail has succeeded nothing changes.
-    pub(super) async fn apply(&mut self, config: Config, start: Start) -> Result<Diff, Error> {
-        self.binder.forget_retired();
-        let names = self.names.resolve(&config).await?;
-        let change = self.binder.prepare(&config)?;
-
-        let old = self.snapshot.load_full();
-        let diff = Diff::new(&old.config, &config);
-        let pools = publish::build_pools(&config, &names, &self.registry, &old.pools);
-        let (serve, retire) = self.binder.commit(change);
-        self.names = names;
-        self.stale.clear();
-        self.publish(old.generation + 1, Arc::new(config), pools);
-        drop(old);
-        self.probes.follow(&self.snapshot.load());
-        if start == Start::First {
-            self.settle().await;
+    fn report(&self, changes: &Diff) {
+        if !changes.restart_required.is_empty() {
+            tracing::warn!(keys = changes.restart_required.join(","), "these keys take effect at the next restart");
         }
-
-        for (bound, sockets) in serve {
-            for (worker, socket) in self.workers.iter().zip(sockets) {
-                worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket));
-            }
-        }
-        for bind in retire {
-            self.tell_all(|| Command::Retire(bind));
-        }
-        self.tell_all(|| Command::Refresh);
-        self.remark_on_ports();
-        Ok(diff)
+        self.publisher.registry.count_reload(ReloadResult::Done);
+        let snapshot = self.publisher.in_force();
+        (self.reloads.on_reload.0)(&snapshot.config);
+        tracing::info!(%changes, generation = snapshot.generation, "reloaded");
     }
 
     /// Says so if flows may come to want more ports than there are. That is no error: the range is the machine's,
     /// shared with other programs, and can be widened while we run.
-    fn remark_on_ports(&self) {
-        let (flows, ports) = (self.snapshot.load().config.flows_at_most(), self.machine.ephemeral_ports);
+    pub(super) fn remark_on_ports(&self) {
+        let (flows, ports) = (self.sources.file.flows_at_most(), self.reloads.machine.ephemeral_ports);
         if flows > u64::from(ports) {
             tracing::warn!(flows, ports, "net.ipv4.ip_local_port_range has fewer ports than there may be flows");
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        *self.phase.borrow() == Phase::Running
     }
 }

@@ -41,7 +41,7 @@ impl Row {
         let state = &backend.state;
         Self {
             name: state.key.backend.to_string(),
-            endpoint: backend.endpoint.to_string(),
+            endpoint: backend.endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
             health: state.health(),
             active: state.load.active(),
             sessions: state.stats.sum(|stats| stats.sessions.value()),

@@ -14,7 +14,7 @@ use crate::pool::backend::Counted;
 
 /// The evidence against one backend.
 #[derive(Debug)]
-pub(super) struct Passive {
+pub(super) struct Traffic {
     last: Counted,
     /// Flows that the last observation found unanswered: their replies may be on their way.
     pending: u64,
@@ -22,7 +22,7 @@ pub(super) struct Passive {
     strikes: VecDeque<(Instant, u64)>,
 }
 
-impl Passive {
+impl Traffic {
     /// No evidence yet; what was `counted` before is none.
     pub(super) fn new(counted: Counted) -> Self {
         Self { last: counted, pending: 0, strikes: VecDeque::new() }
@@ -30,7 +30,7 @@ impl Passive {
 
     /// Takes what is counted at `now` into account: whether the backend has failed, which clears the evidence.
     ///
-    /// Called every [`Passive::observe_every`]: the time from one call to the next is what a reply has at least, and a
+    /// Called every [`Traffic::observe_every`]: the time from one call to the next is what a reply has at least, and a
     /// few calls in each window tell what happens in one from what happens in two.
     pub(super) fn observe(&mut self, counted: Counted, now: Instant, check: &PassiveCheck) -> bool {
         let since = |read: fn(&Counted) -> u64| read(&counted).saturating_sub(read(&self.last));
@@ -62,7 +62,7 @@ impl Passive {
         self.strikes.clear();
     }
 
-    /// How often [`Passive::observe`] is to be called.
+    /// How often [`Traffic::observe`] is to be called.
     pub(super) fn observe_every(check: &PassiveCheck) -> Duration {
         // A tenth of the window tells well enough; clients notice a second, and nobody a hundredth of one.
         (check.window / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
@@ -128,9 +128,9 @@ mod tests {
     /// Whether the backend has failed after each of `steps`: seconds since the start, and what is counted by then.
     fn failures(steps: &[(u64, u64, u64, u64)]) -> Vec<bool> {
         let start = Instant::now();
-        let mut passive = Passive::new(Counted::default());
+        let mut traffic = Traffic::new(Counted::default());
         let observe = |&(at, unanswered, refused, replies): &(u64, u64, u64, u64)| {
-            passive.observe(Counted { unanswered, refused, replies }, start + seconds(at), &CHECK)
+            traffic.observe(Counted { unanswered, refused, replies }, start + seconds(at), &CHECK)
         };
         steps.iter().map(observe).collect()
     }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn what_was_counted_before_is_no_evidence() {
         let counted = Counted { unanswered: 99, refused: 99, replies: 0 };
-        assert!(!Passive::new(counted).observe(counted, Instant::now(), &CHECK));
+        assert!(!Traffic::new(counted).observe(counted, Instant::now(), &CHECK));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Judging a backend by consecutive probe results, and by the word of its clients: pure, the clock and the sockets are
-//! elsewhere.
+//! The verdict on one backend, by consecutive results of its probes and by the word of its clients: pure, the clock and
+//! the sockets are elsewhere.
 
 use std::time::Duration;
 
@@ -7,12 +7,14 @@ use crate::config::HealthCheck;
 use crate::pool::health::Health;
 
 /// How one probe ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProbeResult {
-    /// The backend answered in time.
+    /// The backend answered in time, and as it should.
     Passed,
-    /// It refused, or did not answer in time.
-    Failed,
+    /// It refused, answered what it should not, or did not answer in time: which of these.
+    Failed(String),
+    /// We lacked something ourselves, which says nothing of the backend: what that was.
+    Inconclusive(String),
 }
 
 /// A change of health.
@@ -22,6 +24,26 @@ pub(super) struct Transition {
     pub(super) from: Health,
     /// From now on.
     pub(super) to: Health,
+}
+
+/// Whether the pool can do without one more of its backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It can.
+    Left,
+    /// Too many are out already.
+    Full,
+}
+
+/// What became of a backend that its clients say has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condemned {
+    /// It is down from now on.
+    Down(Transition),
+    /// It stays, for the sake of its pool, until a probe fails as well.
+    Spared,
+    /// It was down, or spared, before.
+    Already,
 }
 
 /// The verdict on one backend and the evidence against it.
@@ -37,57 +59,76 @@ pub(super) struct Transition {
 ///                   `rise` passed in a row
 /// ```
 ///
-/// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its health for ever.
-/// The thresholds are arguments: a change of them leaves the verdict as it is.
+/// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its health for ever. One
+/// that is spared is judged as if it were down: `rise` passed in a row acquit it, and one that failed takes it down. An
+/// inconclusive result is none. The thresholds are arguments: a change of them leaves verdict and evidence as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judge {
+pub(super) struct Verdict {
     health: Health,
-    /// Results in a row that contradict `health`, the last one included.
+    /// Results in a row that contradict the verdict, the last one included.
     contradicting: u16,
+    /// Condemned without having gone down.
+    is_spared: bool,
 }
 
-impl Judge {
+impl Verdict {
     /// A verdict without evidence against it.
     pub(super) fn new(health: Health) -> Self {
-        Self { health, contradicting: 0 }
+        Self { health, contradicting: 0, is_spared: false }
     }
 
-    /// The verdict.
+    /// What it says.
     pub(super) fn health(&self) -> Health {
         self.health
     }
 
     /// Takes one result into account; the transition it causes, if any.
-    pub(super) fn record(&mut self, result: ProbeResult, check: &HealthCheck) -> Option<Transition> {
+    pub(super) fn record(&mut self, result: &ProbeResult, check: &HealthCheck) -> Option<Transition> {
+        let is_in_doubt = self.is_spared || self.health == Health::Down;
         let (to, threshold) = match (self.health, result) {
+            (_, ProbeResult::Inconclusive(_)) => return None,
+            (_, ProbeResult::Passed) if is_in_doubt => (Health::Up, check.rise.get()),
+            (_, ProbeResult::Failed(_)) if self.is_spared => (Health::Down, 1),
             (Health::Checking, ProbeResult::Passed) => (Health::Up, 1),
-            (Health::Checking, ProbeResult::Failed) => (Health::Down, 1),
-            (Health::Down, ProbeResult::Passed) => (Health::Up, check.rise.get()),
-            (Health::Up, ProbeResult::Failed) => (Health::Down, check.fall.get()),
-            (Health::Up, ProbeResult::Passed) | (Health::Down, ProbeResult::Failed) => {
+            (Health::Checking, ProbeResult::Failed(_)) => (Health::Down, 1),
+            (Health::Up, ProbeResult::Failed(_)) => (Health::Down, check.fall.get()),
+            (Health::Up | Health::Down, ProbeResult::Passed | ProbeResult::Failed(_)) => {
                 self.contradicting = 0;
                 return None;
             }
         };
         self.contradicting += 1;
-        if self.contradicting < threshold {
-            return None;
+        if self.contradicting < threshold { None } else { self.become_certain(to) }
+    }
+
+    /// Takes the backend down, whatever its probes say, if its pool has room for that. The first probe that passes
+    /// afterwards is the first of `rise`.
+    pub(super) fn condemn(&mut self, room: Room) -> Condemned {
+        self.contradicting = 0;
+        if self.is_spared || self.health == Health::Down {
+            return Condemned::Already;
         }
+        if room == Room::Full {
+            self.is_spared = true;
+            return Condemned::Spared;
+        }
+        let from = std::mem::replace(&mut self.health, Health::Down);
+        Condemned::Down(Transition { from, to: Health::Down })
+    }
+
+    /// Brings the backend up, whatever was held against it; the transition that this causes, if any.
+    pub(super) fn acquit(&mut self) -> Option<Transition> {
+        self.become_certain(Health::Up)
+    }
+
+    fn become_certain(&mut self, to: Health) -> Option<Transition> {
         let from = self.health;
         *self = Self::new(to);
-        Some(Transition { from, to })
+        (from != to).then_some(Transition { from, to })
     }
 
-    /// Takes the backend down, whatever its probes say; the transition that this causes, if any. The first probe that
-    /// passes afterwards is the first of `rise`.
-    pub(super) fn condemn(&mut self) -> Option<Transition> {
-        let from = self.health;
-        *self = Self::new(Health::Down);
-        (from != Health::Down).then_some(Transition { from, to: Health::Down })
-    }
-
-    /// From the start of a probe to the start of the next, before [`jittered`]: half the interval while there is
-    /// evidence against the verdict, so that it is confirmed or cleared in about half the time.
+    /// From the start of a probe to the start of the next, before [`jittered`](super::pace::jittered): half the interval
+    /// while there is evidence against the verdict, so that it is confirmed or cleared in about half the time.
     pub(super) fn next_probe_after(&self, check: &HealthCheck) -> Duration {
         if self.contradicting > 0 { check.interval / 2 } else { check.interval }
     }
@@ -99,7 +140,6 @@ mod tests {
 
     use Health::{Checking, Down, Up};
 
-    use super::ProbeResult::{Failed, Passed};
     use super::*;
     use crate::config::Probe;
 
@@ -109,89 +149,118 @@ mod tests {
             port: None,
             interval: Duration::from_secs(2),
             timeout: Duration::from_secs(1),
-            rise: NonZeroU16::new(rise).unwrap(),
-            fall: NonZeroU16::new(fall).unwrap(),
+            rise: NonZeroU16::new(rise).expect("not 0"),
+            fall: NonZeroU16::new(fall).expect("not 0"),
+        }
+    }
+
+    /// P passed, F failed, anything else was inconclusive.
+    fn result(letter: char) -> ProbeResult {
+        match letter {
+            'P' => ProbeResult::Passed,
+            'F' => ProbeResult::Failed("refused".into()),
+            _ => ProbeResult::Inconclusive("no descriptors".into()),
         }
     }
 
     /// The health after each of `results`.
-    fn healths(judge: &mut Judge, check: &HealthCheck, results: &[ProbeResult]) -> Vec<Health> {
-        let record = |result: &ProbeResult| {
-            let from = judge.health();
-            let transition = judge.record(*result, check);
-            let to = judge.health();
+    fn healths(verdict: &mut Verdict, check: &HealthCheck, results: &str) -> Vec<Health> {
+        let record = |letter| {
+            let from = verdict.health();
+            let transition = verdict.record(&result(letter), check);
+            let to = verdict.health();
             assert_eq!(transition, (from != to).then_some(Transition { from, to }));
             to
         };
-        results.iter().map(record).collect()
+        results.chars().map(record).collect()
     }
 
     #[test]
     fn the_first_result_decides() {
-        for (result, health) in [(Passed, Up), (Failed, Down)] {
-            let mut judge = Judge::new(Checking);
-            assert_eq!(judge.record(result, &check(9, 9)), Some(Transition { from: Checking, to: health }));
+        for (letter, to) in [('P', Up), ('F', Down)] {
+            let mut verdict = Verdict::new(Checking);
+            assert_eq!(verdict.record(&result(letter), &check(9, 9)), Some(Transition { from: Checking, to }));
         }
     }
 
     #[test]
     fn falls_and_rises_after_that_many_in_a_row() {
-        let mut judge = Judge::new(Up);
-        let results = [Failed, Failed, Failed, Failed, Passed, Passed, Passed];
-        assert_eq!(healths(&mut judge, &check(2, 3), &results), [Up, Up, Down, Down, Down, Up, Up]);
+        let mut verdict = Verdict::new(Up);
+        assert_eq!(healths(&mut verdict, &check(2, 3), "FFFFPPP"), [Up, Up, Down, Down, Down, Up, Up]);
     }
 
     #[test]
     fn a_threshold_of_one_follows_every_result() {
-        let mut judge = Judge::new(Up);
-        assert_eq!(healths(&mut judge, &check(1, 1), &[Failed, Passed, Failed]), [Down, Up, Down]);
+        assert_eq!(healths(&mut Verdict::new(Up), &check(1, 1), "FPF"), [Down, Up, Down]);
     }
 
     #[test]
     fn only_results_in_a_row_count() {
-        let mut judge = Judge::new(Up);
-        let almost = [Failed, Failed, Passed].repeat(100);
-        assert!(healths(&mut judge, &check(2, 3), &almost).iter().all(|health| *health == Up));
+        let seen = healths(&mut Verdict::new(Up), &check(2, 3), &"FFP".repeat(100));
+        assert!(seen.iter().all(|health| *health == Up));
     }
 
     #[test]
     fn alternating_results_change_nothing() {
         for health in [Up, Down] {
-            for results in [[Passed, Failed], [Failed, Passed]] {
-                let seen = healths(&mut Judge::new(health), &check(2, 3), &results.repeat(1_000));
-                assert!(seen.iter().all(|seen| *seen == health), "from {health:?} with {results:?}");
+            for results in ["PF", "FP"] {
+                let seen = healths(&mut Verdict::new(health), &check(2, 3), &results.repeat(1_000));
+                assert!(seen.iter().all(|seen| *seen == health), "from {health:?} with {results}");
             }
         }
     }
 
     #[test]
+    fn what_we_lack_says_nothing_and_hides_nothing() {
+        for from in [Checking, Up, Down] {
+            let seen = healths(&mut Verdict::new(from), &check(1, 1), &"?".repeat(100));
+            assert!(seen.iter().all(|seen| *seen == from));
+        }
+        assert_eq!(healths(&mut Verdict::new(Up), &check(2, 3), "F?F?F"), [Up, Up, Up, Up, Down]);
+    }
+
+    #[test]
     fn a_condemned_backend_is_down_at_once_and_takes_all_of_rise() {
         for from in [Checking, Up] {
-            let mut judge = Judge::new(from);
-            assert_eq!(judge.condemn(), Some(Transition { from, to: Down }));
-            assert_eq!(healths(&mut judge, &check(2, 3), &[Passed]), [Down]);
-            assert_eq!(judge.condemn(), None);
-            assert_eq!(healths(&mut judge, &check(2, 3), &[Passed, Passed, Failed]), [Down, Up, Up]);
+            let mut verdict = Verdict::new(from);
+            assert_eq!(verdict.condemn(Room::Left), Condemned::Down(Transition { from, to: Down }));
+            assert_eq!(healths(&mut verdict, &check(2, 3), "P"), [Down]);
+            assert_eq!(verdict.condemn(Room::Left), Condemned::Already);
+            assert_eq!(healths(&mut verdict, &check(2, 3), "PPF"), [Down, Up, Up]);
         }
     }
 
     #[test]
-    fn a_reload_keeps_verdict_and_evidence() {
-        let mut judge = Judge::new(Up);
-        assert_eq!(healths(&mut judge, &check(2, 10), &[Failed, Failed]), [Up, Up]);
-        assert_eq!(judge.record(Failed, &check(2, 2)), Some(Transition { from: Up, to: Down }));
-        assert_eq!(judge.health(), Down);
+    fn a_spared_backend_stays_until_a_probe_fails_or_enough_have_passed() {
+        for from in [Checking, Up] {
+            let spared = || {
+                let mut verdict = Verdict::new(from);
+                assert_eq!(verdict.condemn(Room::Full), Condemned::Spared);
+                assert_eq!(verdict.condemn(Room::Left), Condemned::Already, "once is enough");
+                verdict
+            };
+            assert_eq!(healths(&mut spared(), &check(2, 3), "PF"), [from, Down]);
+            assert_eq!(healths(&mut spared(), &check(2, 3), "PPFFF"), [from, Up, Up, Up, Down]);
+            assert_eq!(spared().acquit(), (from != Up).then_some(Transition { from, to: Up }));
+        }
+    }
+
+    #[test]
+    fn other_thresholds_leave_verdict_and_evidence() {
+        let mut verdict = Verdict::new(Up);
+        assert_eq!(healths(&mut verdict, &check(2, 10), "FF"), [Up, Up]);
+        assert_eq!(healths(&mut verdict, &check(2, 2), "F"), [Down]);
     }
 
     #[test]
     fn probes_come_faster_while_there_is_doubt() {
         let check = check(2, 3);
         let (slow, fast) = (check.interval, check.interval / 2);
-        let mut judge = Judge::new(Checking);
-        let mut waits = vec![judge.next_probe_after(&check)];
-        for result in [Passed, Failed, Failed, Passed, Failed, Failed, Failed, Failed, Passed, Passed] {
-            judge.record(result, &check);
-            waits.push(judge.next_probe_after(&check));
+        let mut verdict = Verdict::new(Checking);
+        let mut waits = vec![verdict.next_probe_after(&check)];
+        for letter in "PFFPFFFFPP".chars() {
+            verdict.record(&result(letter), &check);
+            waits.push(verdict.next_probe_after(&check));
         }
         assert_eq!(waits, [slow, slow, fast, fast, slow, fast, fast, slow, slow, fast, slow]);
     }

@@ -55,7 +55,7 @@ pub struct BackendState {
     pub load: Arc<Load>,
     /// Its counters.
     pub stats: PerWorker<BackendStats>,
-    /// Probes that succeeded and that failed; written by the control plane.
+    /// How its probes ended.
     pub probes: ProbeCounts,
     hash_key: u64,
     health: AtomicU8,
@@ -64,7 +64,7 @@ pub struct BackendState {
     refused_ms: AtomicU64,
 }
 
-/// What the data plane has counted of a backend so far, all workers together.
+/// What the data plane has counted of a backend so far, all workers together, that says something about its health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
     /// Flows that came to have `unanswered` datagrams in a row without a reply.
@@ -91,13 +91,15 @@ impl<'a, I: Iterator<Item = &'a Arc<BackendState>> + Clone> fmt::Display for Nam
     }
 }
 
-/// What the control plane counts of a backend.
+/// What is counted of a backend by whoever looks after its health.
 #[derive(Debug, Default)]
 pub struct ProbeCounts {
-    /// Probes that connected.
+    /// Probes that the backend passed.
     pub passed: AtomicU64,
-    /// Probes that did not.
+    /// Probes that it failed.
     pub failed: AtomicU64,
+    /// Probes that say nothing of it, for want of something of ours.
+    pub inconclusive: AtomicU64,
     /// Changes of the verdict, the first one included.
     pub transitions: AtomicU64,
 }
@@ -122,12 +124,12 @@ impl BackendState {
         self.hash_key
     }
 
-    /// The verdict of its probes.
+    /// Its health now.
     pub fn health(&self) -> Health {
         Health::from_index(self.health.load(Ordering::Relaxed))
     }
 
-    /// What the data plane has counted of it so far that says something about its health.
+    /// What the data plane has counted of it so far.
     pub fn counted(&self) -> Counted {
         Counted {
             unanswered: self.stats.sum(|stats| stats.unanswered_flows.value()),
@@ -154,7 +156,7 @@ impl BackendState {
         refused_ms != 0 && now_ms.saturating_sub(refused_ms) < REFUSAL_MEMORY_MS
     }
 
-    /// Publishes a verdict; only the control plane may call this.
+    /// Publishes its health; only who owns that may call this.
     pub fn publish_health(&self, health: Health) {
         self.health.store(health as u8, Ordering::Relaxed);
     }

@@ -61,3 +61,13 @@ pub enum View {
     /// Of datagrams.
     Udp(Arc<UdpView>),
 }
+
+impl View {
+    /// Where it sends.
+    pub fn pool(&self) -> &Arc<PoolView> {
+        match self {
+            Self::Tcp(view) => &view.pool,
+            Self::Udp(view) => &view.pool,
+        }
+    }
+}

@@ -86,6 +86,7 @@ mod tests {
     use super::*;
     use crate::config::{self, HashKey, Hashing, OnDown, Policy, Priority};
     use crate::pool::backend::{BackendKey, Endpoint};
+    use crate::pool::health::AdminState;
 
     const NOW_MS: u64 = 1_000_000;
 
@@ -114,9 +115,11 @@ mod tests {
                 1,
                 Health::Up,
             )),
-            endpoint: Endpoint::Inet(([127, 0, 0, 1], index + 1).into()),
+            endpoint: Some(Endpoint::Inet(([127, 0, 0, 1], index + 1).into())),
             weight: 1,
             priority: Priority::Regular,
+            admin: AdminState::Ready,
+            health: Health::Up,
         };
         PoolView::build("pool".into(), Arc::new(config), (0..backends).map(backend).collect(), None)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::balance::{Member, Picker, Request};
 use crate::config::{self, BackendName, Policy, PoolName, Priority};
 use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Health;
+use crate::pool::health::{AdminState, Health};
 use crate::pool::key;
 use crate::sys::socket::ClientAddr;
 
@@ -27,18 +27,31 @@ pub struct PoolView {
 /// A backend as a worker sees it.
 #[derive(Debug, Clone)]
 pub struct BackendView {
-    /// Identity, load, health, counters.
+    /// Identity, load, counters, and its health as of now.
     pub state: Arc<BackendState>,
-    /// Where to connect.
-    pub endpoint: Endpoint,
-    /// Relative share.
+    /// Where to connect; `None` while its name has no address.
+    pub endpoint: Option<Endpoint>,
+    /// Relative share of new sessions, with what the operator says taken into account.
     pub weight: u16,
-    /// When it is used.
+    /// Primary or backup.
     pub priority: Priority,
+    /// What the operator says.
+    pub admin: AdminState,
+    /// Its health when the view was made.
+    pub health: Health,
+}
+
+impl PartialEq for BackendView {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { state, endpoint, weight, priority, admin, health } = other;
+        Arc::ptr_eq(&self.state, state)
+            && (&self.endpoint, self.weight, self.priority) == (endpoint, *weight, *priority)
+            && (self.admin, self.health) == (*admin, *health)
+    }
 }
 
 impl PoolView {
-    /// Builds the view and its picker from what the backends' health says now. Nothing that is in force changes.
+    /// Builds the view and its picker. Nothing that is in force changes.
     ///
     /// `previous` is the view it replaces, for what can be reused.
     pub fn build(
@@ -47,7 +60,7 @@ impl PoolView {
         backends: Vec<BackendView>,
         previous: Option<&Self>,
     ) -> Self {
-        let usable = usable(&backends);
+        let usable = usable(&backends).unwrap_or(TIERS[0]);
         let members = backends
             .iter()
             .map(|backend| Member {
@@ -68,10 +81,19 @@ impl PoolView {
         self.picker.activate();
     }
 
+    /// The backend of this name.
+    pub fn backend(&self, name: &BackendName) -> Option<&BackendView> {
+        self.by_name.get(name).and_then(|index| self.backends.get(usize::from(*index)))
+    }
+
     /// The backend of this name, if the pool has it at this endpoint.
-    pub fn find(&self, backend: &BackendName, endpoint: &Endpoint) -> Option<&BackendView> {
-        let view = self.by_name.get(backend).and_then(|index| self.backends.get(usize::from(*index)))?;
-        (view.endpoint == *endpoint).then_some(view)
+    pub fn find(&self, name: &BackendName, endpoint: &Endpoint) -> Option<&BackendView> {
+        self.backend(name).filter(|view| view.endpoint.as_ref() == Some(endpoint))
+    }
+
+    /// Whether there is anybody to pick.
+    pub fn has_candidates(&self) -> bool {
+        usable(&self.backends).is_some()
     }
 
     /// What the policy knows a client by; 0 for those that do not hash.
@@ -104,9 +126,9 @@ const TIERS: [Tier; 4] = [
     Tier { priority: Priority::Backup, health: Health::Checking },
 ];
 
-/// The first tier with a backend in it; the first of all when none has one, which leaves nothing available.
-fn usable(backends: &[BackendView]) -> Tier {
-    TIERS.into_iter().find(|tier| backends.iter().any(|backend| tier.is_available(backend))).unwrap_or(TIERS[0])
+/// The first tier with a backend in it that may be picked.
+fn usable(backends: &[BackendView]) -> Option<Tier> {
+    TIERS.into_iter().find(|tier| backends.iter().any(|backend| tier.is_available(backend)))
 }
 
 impl Tier {
@@ -117,7 +139,8 @@ impl Tier {
 
     /// Whether the backend may be picked.
     fn is_available(self, backend: &BackendView) -> bool {
-        backend.weight > 0 && backend.priority == self.priority && backend.state.health() == self.health
+        let is_usable = backend.weight > 0 && backend.endpoint.is_some();
+        is_usable && backend.priority == self.priority && backend.health == self.health
     }
 }
 

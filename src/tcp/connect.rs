@@ -55,6 +55,8 @@ pub(super) async fn connect<'a>(
     while outcome.tried.len() < usize::from(pool.config.connect_attempts.get())
         && let Some(backend) = selection.next(Tick::now().millis(), fastrand::u64(..))
     {
+        // Nobody picks a backend without an address.
+        let Some(endpoint) = &backend.endpoint else { continue };
         let cuts = backend.state.cuts();
         let lease = backend.state.load.lease();
         let stats = backend.state.stats.at(local.id);
@@ -65,7 +67,7 @@ pub(super) async fn connect<'a>(
 
         let began_at = Instant::now();
         // Apart, because it is larger than the relay that follows: within the session it would be kept for all its life.
-        let attempt = Box::pin(attempt(&backend.endpoint, pool.config.connect_timeout, client, timer));
+        let attempt = Box::pin(attempt(endpoint, pool.config.connect_timeout, client, timer));
         match attempt.await? {
             Ok(socket) => {
                 let took = began_at.elapsed();

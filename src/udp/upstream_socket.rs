@@ -81,7 +81,7 @@ impl UpstreamSocket {
     /// What the kernel says about it.
     pub(super) fn connect(backend: &BackendView, version: u64, worker: WorkerId) -> io::Result<Self> {
         // The configuration lets no UDP listener send to a pool with unix sockets in it.
-        let Endpoint::Inet(addr) = backend.endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
+        let Some(Endpoint::Inet(addr)) = backend.endpoint else { return Err(io::ErrorKind::Unsupported.into()) };
         let socket = udp::connect(addr, None)?;
         backend.state.stats.at(worker).flows.add(1);
         Ok(Self {

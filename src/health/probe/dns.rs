@@ -4,10 +4,9 @@
 //! of an answer only the header and the question that it repeats are read, so that one that was cut off serves as well.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::net::SocketAddr;
 
-use super::udp;
+use super::{Failure, udp};
 use crate::config::{DnsProbe, ResponseCode};
 
 const HEADER: usize = 12;
@@ -31,15 +30,14 @@ const WITHOUT_QUESTION: [ResponseCode; 4] = [ResponseCode(1), SERVER_FAILURE, Re
 const READ: usize = 512;
 
 /// Asks, and waits for an answer to exactly this question.
-pub(super) async fn ask(addr: SocketAddr, probe: &DnsProbe) -> io::Result<()> {
-    let socket = udp::connect(addr).await?;
+pub(super) async fn ask(addr: SocketAddr, probe: &DnsProbe) -> Result<(), Failure> {
     // The keys of the standard library's hash tables are the randomness at hand that nobody outside can guess.
     let random = RandomState::new();
     let question = question(probe, random.hash_one(0), |index| random.hash_one(index) & 1 == 1);
-    socket.send(&question).await?;
+    let socket = udp::send(addr, &question).await.map_err(Failure::Unsent)?;
     let mut answer = [0; READ];
     loop {
-        let received = socket.recv(&mut answer).await?;
+        let received = socket.recv(&mut answer).await.map_err(Failure::Unanswered)?;
         // Whatever does not repeat id and question, in our spelling, is somebody else's guess.
         if let Some(rcode) = answer_to(&question, &answer[..received]) {
             return judge(rcode, probe.rcode);
@@ -75,9 +73,9 @@ fn answer_to(question: &[u8], answer: &[u8]) -> Option<ResponseCode> {
     (is_ours && (repeats || has_none)).then_some(rcode)
 }
 
-fn judge(rcode: ResponseCode, wanted: Option<ResponseCode>) -> io::Result<()> {
+fn judge(rcode: ResponseCode, wanted: Option<ResponseCode>) -> Result<(), Failure> {
     let passes = wanted.map_or(rcode != SERVER_FAILURE, |wanted| rcode == wanted);
-    if passes { Ok(()) } else { Err(io::Error::other(format!("the server answers with RCODE {}", rcode.0))) }
+    if passes { Ok(()) } else { Err(Failure::Wrong(format!("the server answers with RCODE {}", rcode.0))) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One backend's probes, one after another, and what becomes of the datagrams of clients meanwhile.
+//! One probe of one backend. A kind of probe is a file here and a line in [`attempt`].
 
 mod dns;
 mod tcp;
@@ -6,152 +6,118 @@ mod udp;
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use tokio::sync::mpsc::error::SendError;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use super::pace::jittered;
-use super::traffic::{Ejections, Passive};
-use super::verdict::{Judge, ProbeResult, Transition};
-use super::{Evidence, Verdict};
-use crate::config::{HealthCheck, PassiveCheck, Probe};
-use crate::control::Event;
-use crate::hash;
-use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Health;
+use super::verdict::ProbeResult;
+use crate::config::{HealthCheck, Probe};
+use crate::pool::backend::Endpoint;
+use crate::sys::errno::{Cause, cause};
 
-/// One backend's probes.
-#[derive(Debug)]
-pub(super) struct Probing {
-    pub(super) task: u64,
-    pub(super) state: Arc<BackendState>,
+/// What is probed, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     pub(super) check: HealthCheck,
-    pub(super) passive: Option<PassiveCheck>,
-    pub(super) in_flight: Arc<Semaphore>,
-    pub(super) events: mpsc::Sender<Event>,
 }
 
-/// What has been found out about the backend.
+/// Why a backend did not pass.
 #[derive(Debug)]
-struct Findings {
-    judge: Judge,
-    passive: Passive,
-    observe_at: Instant,
-    ejections: Ejections,
-    /// Until when a probe that passes means nothing.
-    held_until: Instant,
+enum Failure {
+    /// Nothing could be sent.
+    Unsent(io::Error),
+    /// What was sent came to nothing.
+    Unanswered(io::Error),
+    /// The answer is not the one that it should be.
+    Wrong(String),
 }
 
-impl Probing {
-    /// Probes until it is aborted. The first probe is made at once.
-    pub(super) async fn run(self) {
-        let seed = self.state.hash_key();
-        let mut due = Instant::now();
-        let mut findings = Findings {
-            judge: Judge::new(self.state.health()),
-            passive: Passive::new(self.state.counted()),
-            observe_at: due,
-            ejections: Ejections::default(),
-            held_until: due,
-        };
-        for turn in 0_u64.. {
-            if self.observe_until(sleep_until(due), &mut findings).await.is_err() {
-                return;
-            }
-            let attempt = async {
-                // Closed only when the control task is gone.
-                let _permit = self.in_flight.acquire().await.ok()?;
-                Some(probe(&self.endpoint, &self.check).await)
-            };
-            let Ok(Some(result)) = self.observe_until(attempt, &mut findings).await else { return };
-            if self.report(&mut findings, result).await.is_err() {
-                return;
-            }
-            let random = hash::hash(&turn.to_le_bytes(), seed);
-            due = (due + jittered(findings.judge.next_probe_after(&self.check), random)).max(Instant::now());
-        }
-    }
-
-    /// Waits for something, and looks at the datagrams of clients meanwhile.
-    async fn observe_until<T>(
-        &self,
-        awaited: impl Future<Output = T>,
-        findings: &mut Findings,
-    ) -> Result<T, SendError<Event>> {
-        let Some(check) = &self.passive else { return Ok(awaited.await) };
-        let mut awaited = pin!(awaited);
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut awaited => return Ok(outcome),
-                () = sleep_until(findings.observe_at) => self.observe(findings, check).await?,
-            }
-        }
-    }
-
-    /// Takes the backend down at once if its clients get no answer: that is the word of more than one of them, while a
-    /// probe may ask something else.
-    async fn observe(&self, findings: &mut Findings, check: &PassiveCheck) -> Result<(), SendError<Event>> {
-        let now = Instant::now();
-        findings.observe_at = now + Passive::observe_every(check);
-        if !findings.passive.observe(self.state.counted(), now.into_std(), check) {
-            return Ok(());
-        }
-        // One that is down already serves those who stay with it, and has been judged.
-        let Some(transition) = findings.judge.condemn() else { return Ok(()) };
-        findings.held_until = now + findings.ejections.hold(now.into_std(), check);
-        let reason = Some("datagrams of clients stay unanswered".to_owned());
-        self.say(transition, reason, Evidence::Passive).await
-    }
-
-    /// Counts a result, and says so when it changes the verdict.
-    async fn report(&self, findings: &mut Findings, result: io::Result<()>) -> Result<(), SendError<Event>> {
-        let (result, counter, reason) = match result {
-            Ok(()) => (ProbeResult::Passed, &self.state.probes.passed, None),
-            Err(error) => (ProbeResult::Failed, &self.state.probes.failed, Some(error.to_string())),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if result == ProbeResult::Passed && Instant::now() < findings.held_until {
-            return Ok(());
-        }
-        let judge = &mut findings.judge;
-        let transition = judge.record(result, &self.check).or_else(|| {
-            // Clients had it condemned, and it stayed for the sake of its pool.
-            let is_overdue = result == ProbeResult::Failed && judge.health() == Health::Down;
-            let from = self.state.health();
-            (is_overdue && from != Health::Down).then_some(Transition { from, to: Health::Down })
-        });
-        match transition {
-            Some(transition) => self.say(transition, reason, Evidence::Probe).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn say(
-        &self,
-        transition: Transition,
-        reason: Option<String>,
-        evidence: Evidence,
-    ) -> Result<(), SendError<Event>> {
-        let verdict = Verdict { key: self.state.key.clone(), task: self.task, transition, reason, evidence };
-        self.events.send(Event::Probed(verdict)).await
-    }
-}
-
-/// One probe of `endpoint`, which passes or says what is wrong.
-async fn probe(endpoint: &Endpoint, check: &HealthCheck) -> io::Result<()> {
-    let endpoint = match (endpoint, check.port) {
-        (Endpoint::Inet(addr), Some(port)) => &Endpoint::Inet(SocketAddr::new(addr.ip(), port.get())),
-        (endpoint, _) => endpoint,
+/// Probes once.
+pub(super) async fn probe(target: &Target) -> ProbeResult {
+    let endpoint = match (&target.endpoint, target.check.port) {
+        (Endpoint::Inet(addr), Some(port)) => Endpoint::Inet(SocketAddr::new(addr.ip(), port.get())),
+        (endpoint, _) => endpoint.clone(),
     };
+    match attempt(&endpoint, &target.check).await {
+        Ok(()) => ProbeResult::Passed,
+        Err(failure) if is_for_want_of_ours(&failure, &endpoint) => ProbeResult::Inconclusive(failure.reason()),
+        Err(failure) => ProbeResult::Failed(failure.reason()),
+    }
+}
+
+/// Whatever the check asks of the endpoint. What is no stream has only IP addresses, as the configuration sees to.
+async fn attempt(endpoint: &Endpoint, check: &HealthCheck) -> Result<(), Failure> {
     match (&check.probe, endpoint) {
-        (Probe::Udp(probe), Endpoint::Inet(addr)) => timeout(check.timeout, udp::exchange(*addr, probe)).await?,
-        (Probe::Dns(probe), Endpoint::Inet(addr)) => timeout(check.timeout, dns::ask(*addr, probe)).await?,
+        (Probe::Udp(probe), Endpoint::Inet(addr)) => within(check.timeout, udp::exchange(*addr, probe)).await,
+        (Probe::Dns(probe), Endpoint::Inet(addr)) => within(check.timeout, dns::ask(*addr, probe)).await,
         (Probe::Tcp, _) | (_, Endpoint::Unix(_)) => tcp::connect(endpoint, check.timeout).await,
+    }
+}
+
+async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    timeout(limit, answer).await.unwrap_or_else(|elapsed| Err(Failure::Unanswered(elapsed.into())))
+}
+
+/// Whether a probe failed for want of something of ours: descriptors, memory, ports, permission, or, if the kernel says
+/// so before anything has left, an address or a route. Who says it later is somebody else.
+fn is_for_want_of_ours(failure: &Failure, endpoint: &Endpoint) -> bool {
+    let (error, was_sent) = match failure {
+        Failure::Unsent(error) => (error, false),
+        Failure::Unanswered(error) => (error, true),
+        Failure::Wrong(_) => return false,
+    };
+    match cause(error) {
+        Cause::Exhausted | Cause::Forbidden | Cause::NoAddress | Cause::QueueFull => true,
+        Cause::Unreachable | Cause::Prohibited => !was_sent,
+        // The queue of a unix socket is that of the backend.
+        Cause::WouldBlock => !was_sent && matches!(endpoint, Endpoint::Inet(_)),
+        Cause::Refused | Cause::Reset | Cause::TimedOut | Cause::Interrupted | Cause::Protocol | Cause::Other => false,
+    }
+}
+
+impl Failure {
+    fn reason(&self) -> String {
+        match self {
+            Self::Unsent(error) | Self::Unanswered(error) => error.to_string(),
+            Self::Wrong(answer) => answer.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_told_from_what_the_backend_lacks() {
+        let (unsent, unanswered) = (Failure::Unsent as fn(io::Error) -> Failure, Failure::Unanswered as fn(_) -> _);
+        let (inet, unix) = (Endpoint::Inet(([192, 0, 2, 1], 1).into()), Endpoint::Unix("/run/backend".into()));
+        for (failed, errno, endpoint, expected) in [
+            (unsent, Errno::MFILE, &inet, true),
+            (unsent, Errno::NOMEM, &inet, true),
+            (unsent, Errno::NOBUFS, &inet, true),
+            (unsent, Errno::ADDRNOTAVAIL, &inet, true),
+            (unsent, Errno::PERM, &inet, true),
+            (unsent, Errno::NETUNREACH, &inet, true),
+            (unsent, Errno::ACCESS, &inet, true),
+            (unsent, Errno::AGAIN, &inet, true),
+            (unsent, Errno::ACCESS, &unix, true),
+            (unsent, Errno::AGAIN, &unix, false),
+            (unsent, Errno::NOENT, &unix, false),
+            (unsent, Errno::CONNREFUSED, &inet, false),
+            (unanswered, Errno::CONNREFUSED, &inet, false),
+            (unanswered, Errno::NETUNREACH, &inet, false),
+            (unanswered, Errno::HOSTUNREACH, &inet, false),
+            (unanswered, Errno::ACCESS, &inet, false),
+            (unanswered, Errno::TIMEDOUT, &inet, false),
+            (unanswered, Errno::NOSPC, &inet, true),
+        ] {
+            let failure = failed(errno.into());
+            assert_eq!(is_for_want_of_ours(&failure, endpoint), expected, "{failure:?} of {endpoint}");
+        }
+        assert!(!is_for_want_of_ours(&Failure::Wrong("RCODE 2".into()), &inet));
     }
 }

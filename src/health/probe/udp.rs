@@ -8,27 +8,29 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
+use super::Failure;
 use crate::config::UdpProbe;
 
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
 
 /// Sends what the probe sends; the first answer decides.
-pub(super) async fn exchange(addr: SocketAddr, probe: &UdpProbe) -> io::Result<()> {
-    let socket = connect(addr).await?;
-    socket.send(&probe.send).await?;
+pub(super) async fn exchange(addr: SocketAddr, probe: &UdpProbe) -> Result<(), Failure> {
+    let socket = send(addr, &probe.send).await.map_err(Failure::Unsent)?;
     let mut answer = vec![0; LARGEST];
-    let received = socket.recv(&mut answer).await?;
-    if !answer[..received].starts_with(&probe.expect) {
-        return Err(io::Error::other("the answer is not the expected one"));
+    let received = socket.recv(&mut answer).await.map_err(Failure::Unanswered)?;
+    if answer[..received].starts_with(&probe.expect) {
+        Ok(())
+    } else {
+        Err(Failure::Wrong("the answer is not the expected one".into()))
     }
-    Ok(())
 }
 
-/// A socket from any port that hears this address alone.
-pub(super) async fn connect(addr: SocketAddr) -> io::Result<UdpSocket> {
+/// A socket from any port that hears this address alone, and has sent it this.
+pub(super) async fn send(addr: SocketAddr, datagram: &[u8]) -> io::Result<UdpSocket> {
     let any = if addr.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(addr).await?;
+    socket.send(datagram).await?;
     Ok(socket)
 }

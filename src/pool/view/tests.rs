@@ -25,9 +25,11 @@ fn backend(index: u16, priority: Priority, health: Health) -> BackendView {
     let key = BackendKey { pool: "pool".into(), backend: format!("10.0.0.{index}:5432").as_str().into() };
     BackendView {
         state: Arc::new(BackendState::new(key, 1, health)),
-        endpoint: Endpoint::Inet(([10, 0, 0, 1], 5_432 + index).into()),
+        endpoint: Some(Endpoint::Inet(([10, 0, 0, 1], 5_432 + index).into())),
         weight: 1,
         priority,
+        admin: AdminState::Ready,
+        health,
     }
 }
 
@@ -87,6 +89,24 @@ fn a_backend_without_weight_makes_no_tier() {
 }
 
 #[test]
+fn a_backend_without_an_address_keeps_its_place_and_gets_nobody() {
+    for policy in POLICIES {
+        for health in [Checking, Up] {
+            let mut backends = backends(&[(Regular, health), (Regular, Checking), (Backup, Up)]);
+            backends[0].endpoint = None;
+            assert_eq!(reached(&pool(policy, backends, None)), [2], "{policy:?}");
+        }
+    }
+    let mut backends = backends(&[(Regular, Up), (Regular, Up), (Regular, Up)]);
+    let homes =
+        |pool: &PoolView| -> Vec<_> { (0..500).map(|key| pool.pick(request(key, &[])).map(|it| it.0)).collect() };
+    let before = homes(&pool(MAGLEV, backends.clone(), None));
+    backends[1].endpoint = None;
+    let after = homes(&pool(MAGLEV, backends, None));
+    assert!(before.iter().zip(after).all(|(was, is)| *was == is || *was == Some(1)), "only its own clients move");
+}
+
+#[test]
 fn trying_on_stays_within_the_tier() {
     for policy in POLICIES {
         let pool = pool(policy, backends(&[(Regular, Up), (Regular, Checking), (Backup, Up)]), None);
@@ -94,23 +114,23 @@ fn trying_on_stays_within_the_tier() {
     }
 }
 
-/// A regular backend that goes down moves only its own clients, and all are back where they were after everything was down.
+/// A primary that goes down moves only its own clients, and all are back where they were after everything was down.
 #[test]
 fn clients_come_home_after_an_outage() {
-    let backends = backends(&[(Regular, Up), (Regular, Up), (Regular, Up), (Backup, Up)]);
+    let mut backends = backends(&[(Regular, Up), (Regular, Up), (Regular, Up), (Backup, Up)]);
     let homes =
         |pool: &PoolView| -> Vec<Option<u16>> { (0..500).map(|key| Some(pool.pick(request(key, &[]))?.0)).collect() };
     let before = pool(MAGLEV, backends.clone(), None);
 
-    backends[1].state.publish_health(Down);
+    backends[1].health = Down;
     let one_down = pool(MAGLEV, backends.clone(), Some(&before));
     assert!(homes(&before).iter().zip(homes(&one_down)).all(|(was, is)| *was == is || *was == Some(1)));
 
-    backends[0].state.publish_health(Down);
-    backends[2].state.publish_health(Down);
+    backends[0].health = Down;
+    backends[2].health = Down;
     let all_down = pool(MAGLEV, backends.clone(), Some(&one_down));
     assert!(homes(&all_down).iter().all(|home| *home == Some(3)), "the backup has them all");
 
-    backends.iter().for_each(|backend| backend.state.publish_health(Up));
+    backends.iter_mut().for_each(|backend| backend.health = Up);
     assert_eq!(homes(&pool(MAGLEV, backends, Some(&all_down))), homes(&before));
 }

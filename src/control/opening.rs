@@ -1,0 +1,58 @@
+//! Bound addresses that nobody serves yet.
+//!
+//! Clients of a new address wait in the kernel's queue until every backend of its pool has its first verdict: a moment's
+//! head start of a backup must not send them there. They wait for their own pool, for no other, and not for ever.
+
+use std::os::fd::OwnedFd;
+
+use tokio::time::Instant;
+
+use super::bind::Bound;
+use crate::pool::snapshot::BindId;
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Opening {
+    waiting: Vec<Waiting>,
+}
+
+/// A bound address with one socket for each worker that is to serve it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) bound: Bound,
+    pub(super) sockets: Vec<OwnedFd>,
+    /// When it is opened whatever is known by then.
+    pub(super) until: Instant,
+}
+
+impl Opening {
+    /// One more waits.
+    pub(super) fn add(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
+    }
+
+    /// Closes an address that is not wanted any more, if it has not been opened.
+    pub(super) fn close(&mut self, bind: BindId) {
+        self.waiting.retain(|waiting| waiting.bound.id != bind);
+    }
+
+    /// Closes all.
+    pub(super) fn close_all(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// When somebody has waited long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
+    }
+
+    /// Takes out those that have waited long enough, or whose pool `is_decided`.
+    pub(super) fn take_ready(&mut self, now: Instant, is_decided: impl Fn(BindId) -> bool) -> Vec<Waiting> {
+        self.waiting.extract_if(.., |waiting| waiting.until <= now || is_decided(waiting.bound.id)).collect()
+    }
+}
