@@ -351,6 +351,7 @@ fn fill(admin: &Admin) {
     down.stats.at(second).retries.add(15);
     down.probes.passed.store(16, Relaxed);
     down.probes.failed.store(17, Relaxed);
+    down.probes.inconclusive.store(44, Relaxed);
     down.probes.transitions.store(18, Relaxed);
     removed.stats.at(first).sessions.add(19);
     admin.snapshot.store(Arc::new(picture(9, [pool("main", &[&up, &down])])));
@@ -398,6 +399,7 @@ fn every_number_arrives_under_its_name() {
         (r#"evenkeel_backend_retries_total{pool="main",backend="b:1"}"#, 15.0),
         (r#"evenkeel_health_checks_total{pool="main",backend="b:1",result="passed"}"#, 16.0),
         (r#"evenkeel_health_checks_total{pool="main",backend="b:1",result="failed"}"#, 17.0),
+        (r#"evenkeel_health_checks_total{pool="main",backend="b:1",result="inconclusive"}"#, 44.0),
         (r#"evenkeel_health_transitions_total{pool="main",backend="b:1"}"#, 18.0),
         (r#"evenkeel_worker_sessions_active{worker="0"}"#, 4.0),
         (r#"evenkeel_worker_sessions_active{worker="1"}"#, 4.0),

@@ -10,6 +10,7 @@ use support::backend::{Backend, Behaviour, greeted};
 use support::balancer::Balancer;
 use support::blackhole::Blackhole;
 use support::config::Config;
+use support::metrics::{HttpClient, Metrics};
 use support::port::free_addr;
 use support::socket::{accept, addr_of, assert_echo, assert_refused, listen, wait_reset};
 use support::wait::{SOON, hold_for, wait_until};
@@ -219,6 +220,56 @@ fn on_down_close_resets_sessions_and_keep_leaves_them() {
             assert_echo(&mut held);
         }
     }
+}
+
+#[test]
+fn what_we_lack_ourselves_takes_nobody_down() {
+    let (front, mut back) = (free_addr(), Backend::start(Behaviour::Greet));
+    let balancer = Balancer::start(&config(front, &[back.addr()], "on_down = \"close\""));
+    wait_until("it is up", SOON, || up(&balancer, back.addr()));
+    let (mut held, _) = greeted(front);
+    let before = transitions(&balancer);
+    let mut admin = HttpClient::connect(balancer.admin()).expect("the admin address answers");
+    let mut count = |result: &str| {
+        let page = admin.get("/metrics").expect("an open connection needs no descriptor").body;
+        Metrics::parse(&page).sum("evenkeel_health_checks_total", &[("result", result)])
+    };
+    assert!(count("passed") > 0.0, "and our connection to it is accepted");
+    // Below what is open for good.
+    balancer.process.limit_descriptors(8);
+    wait_until("many more probes than `fall` find no descriptor", SOON, || count("inconclusive") >= 10.0);
+    let (passed, failed) = (count("passed"), count("failed"));
+    balancer.process.limit_descriptors(1_024);
+    wait_until("probes pass again", SOON, || count("passed") > passed);
+    assert_eq!((failed, transitions(&balancer)), (0.0, before));
+    assert_echo(&mut held);
+    let said = balancer.log.events().into_iter().filter(|event| event.message() == "probes are inconclusive").count();
+    assert!((1..=5).contains(&said), "the log says so {said} times");
+    back.kill();
+    wait_until("a backend that is gone is still noticed", SOON, || !up(&balancer, back.addr()));
+}
+
+#[test]
+fn many_backends_that_hang_hold_up_no_other_pool() {
+    // More than may be probed at one time.
+    const HANGING: usize = 200;
+    let (front, mut back, hole) = (free_addr(), Backend::start(Behaviour::Greet), Blackhole::new());
+    let hanging: Vec<_> =
+        (0..HANGING).map(|index| format!("{{ name = \"{index}\", address = \"{}\" }}", hole.addr())).collect();
+    let config = config(front, &[back.addr()], "")
+        .listener("hanging", free_addr(), "hanging", "")
+        .pool_of("hanging", &hanging.join(", "), "")
+        .health_check("hanging", 60_000, 60_000);
+    let balancer = Balancer::spawn(&config, |_| {});
+    wait_until("the admin address answers", SOON, || balancer.answers());
+    for _ in 0..2 {
+        wait_until("it is up", SOON, || up(&balancer, back.addr()));
+        assert_echo(&mut greeted(front).0);
+        back.kill();
+        wait_until("it is down", SOON, || !up(&balancer, back.addr()));
+        back.revive();
+    }
+    assert!(!balancer.is_ready(), "the first clients of the other pool still wait, and theirs alone");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use support::balancer::Balancer;
 use support::config::Config;
 use support::datagram::{Echo, client};
 use support::knot::Knot;
+use support::metrics::{HttpClient, Metrics};
+use support::namespace::in_namespace;
 use support::port::free_addr;
 use support::socket::{addr_of, listen};
 use support::wait::{SOON, wait_until};
@@ -90,6 +93,25 @@ fn clients_without_an_answer_take_down_what_a_probe_finds_well() {
     wait_until("more probes pass than it takes", SOON, || passed(&balancer, silent) >= before + 4.0);
     assert!(!is_up(&balancer, silent));
     assert!(is_up(&balancer, echo.addr()));
+}
+
+#[test]
+fn a_probe_that_reaches_itself_reaches_nobody() {
+    in_namespace("a_probe_that_reaches_itself_reaches_nobody", || {
+        // Nobody listens, and it is the only port that the kernel has for whoever connects.
+        let nobody = free_addr();
+        let balancer = start(&[nobody], "type = \"tcp\"");
+        let mut admin = HttpClient::connect(balancer.admin()).expect("the admin address answers");
+        let port = nobody.port();
+        fs::write("/proc/sys/net/ipv4/ip_local_port_range", format!("{port} {port}")).expect("the namespace is ours");
+        let mut count = |result: &str| {
+            let page = admin.get("/metrics").expect("an open connection takes no port").body;
+            Metrics::parse(&page).sum("evenkeel_health_checks_total", &[("result", result)])
+        };
+        let before = count("failed");
+        wait_until("probes have failed", SOON, || count("failed") >= before + 3.0);
+        assert_eq!(count("passed"), 0.0);
+    });
 }
 
 fn start(backends: &[SocketAddr], check: &str) -> Balancer {

@@ -105,9 +105,19 @@ impl Balancer {
         self.admin
     }
 
+    /// Where the configuration is read from.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     /// A directory that lives as long as the balancer, for sockets.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Whether the admin address answers, be it ready or not.
+    pub fn answers(&self) -> bool {
+        HttpClient::connect(self.admin).and_then(|mut client| client.get("/livez")).is_ok()
     }
 
     /// Whether `/readyz` says so.

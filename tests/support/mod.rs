@@ -24,5 +24,6 @@ pub mod process;
 pub mod program;
 pub mod promtool;
 pub mod redis;
+pub mod resolver;
 pub mod socket;
 pub mod wait;

@@ -1,4 +1,4 @@
-//! Network namespaces: where addresses, routes and raw packets are a test's own.
+//! Namespaces: where addresses, routes, raw packets and what is mounted are a test's own.
 
 use std::process::Command;
 use std::{env, fs};
@@ -6,7 +6,7 @@ use std::{env, fs};
 /// Set in the process that runs in the namespace: the file that it leaves when it has done its part.
 const INSIDE: &str = "EVENKEEL_TEST_NAMESPACE";
 
-/// Runs `inside` in a network namespace with nothing in it but a loopback device that is up.
+/// Runs `inside` in a network namespace with nothing in it but a loopback device that is up, and in a mount namespace.
 ///
 /// The test program runs itself once more for that, and there only the test called `test`, the one that calls this.
 ///
@@ -26,7 +26,7 @@ pub fn in_namespace(test: &str, inside: impl FnOnce()) {
         command.arg("--map-root-user");
     }
     let status = command
-        .args(["--net", "--"])
+        .args(["--net", "--mount", "--"])
         .arg(env::current_exe().expect("a test program has a path"))
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, &proof)

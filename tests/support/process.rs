@@ -69,6 +69,13 @@ impl Process {
         prlimit(Some(self.rustix_pid()), Resource::Nofile, limits).expect("the process is ours");
     }
 
+    /// The signals that it has handlers for, as bits from that of signal 1 on.
+    pub fn caught_signals(self) -> u64 {
+        let status = self.read("status");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("every process has it");
+        u64::from_str_radix(mask.trim(), 16).expect("a mask in hex")
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(self) -> u64 {
         let status = self.read("status");
