@@ -1,13 +1,12 @@
 //! The operator's read-only HTTP: `/metrics`, `/livez`, `/readyz`.
 //!
 //! A connection becomes a task of the control thread; `routes` answers a request from what is [`Observed`], and
-//! `exposition` renders the metrics while the client takes them. Nothing here writes any state and no worker waits for
+//! `metrics` renders the numbers while the client takes them. Nothing here writes any state and no worker waits for
 //! anything here, so a slow or hostile client costs the data plane nothing; what it can cost the control thread is
 //! bounded by `Limits`.
 
-mod exposition;
-mod families;
-mod process;
+mod metrics;
+mod observed;
 mod routes;
 
 use std::convert::Infallible;
@@ -15,30 +14,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::control::phase::Phase;
-use crate::pool::registry::Registry;
-use crate::pool::snapshot::Snapshot;
+pub use self::observed::Observed;
 use crate::sys::errno;
-
-/// What the pages are made from. All of it is shared and none of it is ever written here.
-#[derive(Debug)]
-pub struct Observed {
-    /// The picture that workers act on.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
-    /// Every counter.
-    pub registry: Arc<Registry>,
-    /// Where the process is in its life.
-    pub phase: watch::Receiver<Phase>,
-}
 
 /// Serves the pages on `listener` until the task is dropped.
 ///
@@ -146,14 +131,19 @@ mod tests {
     use std::task::{Context, Waker};
     use std::time::Instant;
 
+    use arc_swap::ArcSwap;
     use hyper::body::Body as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::watch;
 
-    use super::exposition::Exposition;
+    use super::metrics::exposition::Exposition;
     use super::*;
     use crate::config::{Admin, Config};
+    use crate::control::phase::Phase;
     use crate::pool::backend::BackendKey;
     use crate::pool::health::Health;
+    use crate::pool::registry::Registry;
+    use crate::pool::snapshot::Snapshot;
 
     const SHORT: Duration = Duration::from_millis(50);
 
@@ -277,7 +267,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_scrape_lets_others_run_between_pieces() {
-        let mut exposition = pin!(Exposition::new(&observed(200)));
+        let observed = observed(200);
+        let mut exposition = pin!(Exposition::new(&observed.snapshot.load(), &observed.registry));
         let mut context = Context::from_waker(Waker::noop());
         let mut poll = || exposition.as_mut().poll_frame(&mut context);
         assert!(poll().is_ready());

@@ -8,8 +8,8 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use prometheus::TEXT_FORMAT;
 
-use super::Observed;
-use super::exposition::Exposition;
+use super::metrics::exposition::Exposition;
+use super::observed::Observed;
 use crate::VERSION;
 use crate::control::phase::Phase;
 use crate::pool::health::Health;
@@ -92,7 +92,7 @@ fn count(pool: &PoolView, health: Health) -> usize {
 }
 
 fn metrics(observed: &Observed) -> Response<Body> {
-    page(StatusCode::OK, TEXT_FORMAT, Either::Right(Exposition::new(observed)))
+    page(StatusCode::OK, TEXT_FORMAT, Either::Right(Exposition::new(&observed.snapshot.load(), &observed.registry)))
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
