@@ -13,9 +13,9 @@ use crate::admin::{self, Observed};
 use crate::config::{Config, ListenerName, Machine};
 use crate::control::bind::BindError;
 use crate::control::phase::Phase;
-use crate::control::reload::{OnReload, Source};
+use crate::control::reload::{OnReload, ReloadFrom};
 use crate::control::signals::Kept;
-use crate::control::{Control, Parts, REQUEST_QUEUE, Request};
+use crate::control::{Control, EVENT_QUEUE, Event, Parts};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
 use crate::sys::udp::Capabilities;
@@ -27,7 +27,7 @@ pub struct App {
     snapshot: Arc<ArcSwap<Snapshot>>,
     registry: Arc<Registry>,
     phase: watch::Receiver<Phase>,
-    requests: mpsc::Sender<Request>,
+    events: mpsc::Sender<Event>,
     started: Started,
     thread: JoinHandle<()>,
 }
@@ -91,7 +91,7 @@ impl App {
     /// Whatever keeps it from serving; nothing is left running then.
     pub fn start(
         config: Config,
-        source: Source,
+        reload_from: ReloadFrom,
         signals: Option<Kept>,
         on_reload: impl Fn(&Config) + Send + 'static,
     ) -> Result<Self, StartError> {
@@ -102,9 +102,9 @@ impl App {
         let capabilities = capabilities();
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::empty(&config)));
         let (phase, watched) = watch::channel(Phase::Starting);
-        let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
+        let (events, queue) = mpsc::channel(EVENT_QUEUE);
         let parts = Parts {
-            source,
+            reload_from,
             on_reload: OnReload(Box::new(on_reload)),
             machine: machine(),
             registry: Arc::clone(&registry),
@@ -113,7 +113,7 @@ impl App {
             workers: worker::spawn(workers, &registry, &snapshot, capabilities)?,
             capabilities,
             signals: None,
-            requests: (requests.clone(), queue),
+            events: (events.clone(), queue),
         };
         let observed = Arc::new(Observed {
             snapshot: Arc::clone(&snapshot),
@@ -135,7 +135,7 @@ impl App {
             }
         })?;
         match outcome.recv() {
-            Ok(Ok(started)) => Ok(Self { snapshot, registry, phase: watched, requests, started, thread }),
+            Ok(Ok(started)) => Ok(Self { snapshot, registry, phase: watched, events, started, thread }),
             Ok(Err(error)) => {
                 // It has said all it had to say.
                 let _ = thread.join();
@@ -173,7 +173,7 @@ impl App {
     /// Begins an orderly end, as SIGTERM does.
     pub fn shut_down(&self) {
         // A full queue is full of these: nobody else in this process has so much to ask.
-        let _ = self.requests.try_send(Request::ShutDown);
+        let _ = self.events.try_send(Event::ShutDown);
     }
 
     /// Waits until the program has ended.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use evenkeel::app::{self, App};
 use evenkeel::config::Config;
-use evenkeel::control::reload::Source;
+use evenkeel::control::reload::ReloadFrom;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use support::port::free_addr;
 
@@ -34,7 +34,7 @@ fn a_datagram_costs_no_allocation() {
             backend.local_addr().expect("bound"),
         );
         let config = Config::parse("test", &text, &app::machine()).expect("a configuration");
-        let app = App::start(config, Source::Fixed, None, |_config| {}).expect("it starts");
+        let app = App::start(config, ReloadFrom::Nowhere, None, |_config| {}).expect("it starts");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         client.connect(app.bound()[0].1).expect("it is bound");
         client.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket takes a timeout");

@@ -10,7 +10,7 @@ use super::Exit;
 use crate::app::{self, App};
 use crate::config::Config;
 use crate::control::file::{self, FileError};
-use crate::control::reload::Source;
+use crate::control::reload::ReloadFrom;
 use crate::control::signals::Kept;
 use crate::logging;
 
@@ -58,7 +58,7 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Resul
             tracing::error!(%error, "the log filter stays as it was");
         }
     };
-    match App::start(config, Source::File(path), Some(signals), on_reload) {
+    match App::start(config, ReloadFrom::File(path), Some(signals), on_reload) {
         Ok(app) => {
             // It is set only here.
             let _ = app.registry().log_records_dropped.set(logs.dropped_records());

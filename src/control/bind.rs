@@ -47,7 +47,7 @@ struct Retired {
 
 /// What a reload does to addresses; nothing has happened to the old ones yet.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct Rebinding {
     /// New addresses with one socket for each worker that is to accept on it, from the first worker on.
     pub added: Vec<(BindAddr, Bound, Vec<OwnedFd>)>,
     /// Addresses that nobody wants any more.
@@ -69,14 +69,14 @@ impl Binder {
         Self { workers, capabilities, next_id: 0, bound: BTreeMap::new(), retired: HashMap::new() }
     }
 
-    /// Binds what `config` has and we do not. Dropping the plan undoes it.
+    /// Binds what `config` has and we do not. Dropping it undoes it.
     ///
     /// # Errors
     /// An address that cannot be bound; nothing has changed then.
-    pub fn prepare(&mut self, config: &Config) -> Result<Plan, BindError> {
-        let mut plan = Plan::default();
+    pub fn prepare(&mut self, config: &Config) -> Result<Rebinding, BindError> {
+        let mut rebinding = Rebinding::default();
         for (listener, addr, protocol) in addresses(config).filter(|(_, addr, _)| !self.bound.contains_key(addr)) {
-            let added = plan.added.iter().map(|(addr, ..)| addr);
+            let added = rebinding.added.iter().map(|(addr, ..)| addr);
             let own = self.bound.keys().chain(self.retired.values().map(|retired| &retired.addr)).chain(added);
             let is_alone = !own.into_iter().any(|other| shares_port(addr, other));
             let sockets = self.bind(addr, protocol, is_alone).map_err(|source| BindError {
@@ -86,11 +86,11 @@ impl Binder {
             })?;
             self.next_id += 1;
             let real = real_addr(addr, &sockets);
-            plan.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
+            rebinding.added.push((addr.clone(), Bound { id: BindId(self.next_id), addr: real }, sockets));
         }
         let is_wanted = |bound: &BindAddr| addresses(config).any(|(_, addr, _)| addr == bound);
-        plan.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
-        Ok(plan)
+        rebinding.removed = self.bound.keys().filter(|bound| !is_wanted(bound)).cloned().collect();
+        Ok(rebinding)
     }
 
     /// One socket per worker; a unix socket cannot be shared, so the first worker accepts for all.
@@ -135,18 +135,18 @@ impl Binder {
         self.retired.len() < before
     }
 
-    /// Puts a plan in force; back come the sockets to serve and the addresses to retire.
-    pub fn commit(&mut self, plan: Plan) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
+    /// Puts it in force; back come the sockets to serve and the addresses to retire.
+    pub fn commit(&mut self, rebinding: Rebinding) -> (Vec<(Bound, Vec<OwnedFd>)>, Vec<BindId>) {
         let since = Instant::now();
         let mut retire = Vec::new();
-        for addr in plan.removed {
+        for addr in rebinding.removed {
             let Some(bound) = self.bound.remove(&addr) else { continue };
             unlink(&addr);
             self.retired.insert(bound.id, Retired { since, addr });
             retire.push(bound.id);
         }
         let mut listen = Vec::new();
-        for (addr, bound, sockets) in plan.added {
+        for (addr, bound, sockets) in rebinding.added {
             listen.push((bound.clone(), sockets));
             self.bound.insert(addr, bound);
         }

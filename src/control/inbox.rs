@@ -9,28 +9,21 @@ use crate::health::Change;
 
 /// Something that has happened.
 #[derive(Debug)]
-pub(super) enum Event {
+pub enum Event {
     /// The operator sent a signal.
     Signal(Signal),
-    /// Somebody in this process asks for something.
-    Request(Request),
+    /// The program around us wants an orderly end.
+    ShutDown,
+    /// The file was read, as a reload had asked.
+    Read(Box<Read>),
     /// The health of backends has changed: all changes that have come in, at once.
     Health(Vec<Change>),
     /// A name was looked up.
     Resolved(Answer),
 }
 
-/// What somebody in this process asks of the control task.
-#[derive(Debug)]
-pub enum Request {
-    /// The program around us wants an orderly end.
-    ShutDown,
-    /// The file was read, as a reload had asked.
-    Read(Box<Read>),
-}
-
-/// Requests not yet handled. Few ask at one time: a read that has ended, whoever wants an end.
-pub const REQUEST_QUEUE: usize = 64;
+/// Events of this process's own not yet handled. There are few at one time: a read that has ended, whoever wants an end.
+pub const EVENT_QUEUE: usize = 64;
 
 /// Changes of health that are handled together.
 const CHANGES_AT_ONCE: usize = 1_024;
@@ -39,7 +32,7 @@ const CHANGES_AT_ONCE: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) signals: Option<Signals>,
-    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) events: mpsc::Receiver<Event>,
     pub(super) changes: mpsc::Receiver<Change>,
     pub(super) answers: mpsc::Receiver<Answer>,
 }
@@ -54,7 +47,7 @@ impl Inbox {
         tokio::select! {
             biased;
             signal = next_signal(self.signals.as_mut()) => Event::Signal(signal),
-            Some(request) = self.requests.recv() => Event::Request(request),
+            Some(event) = self.events.recv() => event,
             count = self.changes.recv_many(&mut changes, CHANGES_AT_ONCE) => {
                 assert!(count > 0, "the health of backends is watched no more");
                 Event::Health(changes)

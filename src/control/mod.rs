@@ -39,12 +39,12 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use self::bind::{BindError, Binder};
 use self::desired::Sources;
-use self::inbox::{Event, Inbox};
-pub use self::inbox::{REQUEST_QUEUE, Request};
+use self::inbox::Inbox;
+pub use self::inbox::{EVENT_QUEUE, Event};
 use self::opening::{Opening, Waiting};
 use self::phase::Phase;
 use self::publish::Publisher;
-use self::reload::{OnReload, Reloads, Source};
+use self::reload::{OnReload, ReloadFrom, Reloads};
 use self::signals::{Signal, Signals};
 use self::workers::Workers;
 use crate::config::diff::Diff;
@@ -85,7 +85,7 @@ pub struct Control {
 #[derive(Debug)]
 pub struct Parts {
     /// Where reloads read from.
-    pub source: Source,
+    pub reload_from: ReloadFrom,
     /// Called after every reload.
     pub on_reload: OnReload,
     /// What limits are checked against.
@@ -102,8 +102,8 @@ pub struct Parts {
     pub capabilities: Capabilities,
     /// What the operator says, if he says it by signals.
     pub signals: Option<Signals>,
-    /// Both ends of the queue of requests.
-    pub requests: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+    /// Both ends of the queue of events.
+    pub events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
 }
 
 /// What to do after an event.
@@ -120,13 +120,13 @@ impl Control {
     /// # Errors
     /// An address cannot be bound. The workers stop then.
     pub fn start(parts: Parts, config: Config) -> Result<Self, BindError> {
-        let (requests, queue) = parts.requests;
+        let (sender, events) = parts.events;
         let (monitor, changes) = Monitor::start();
         let (resolver, answers) = Resolver::start();
         let (workers, sources) = (Workers::new(parts.workers), Sources::empty(&config));
         let mut control = Self {
-            inbox: Inbox { signals: parts.signals, requests: queue, changes, answers },
-            reloads: Reloads::new(parts.source, parts.on_reload, parts.machine, requests),
+            inbox: Inbox { signals: parts.signals, events, changes, answers },
+            reloads: Reloads::new(parts.reload_from, parts.on_reload, parts.machine, sender),
             publisher: Publisher::new(parts.registry, parts.snapshot, sources.desired()),
             sources,
             binder: Binder::new(workers.count(), parts.capabilities),
@@ -171,11 +171,11 @@ impl Control {
 
     fn handle(&mut self, event: Event) -> Next {
         match event {
-            Event::Signal(Signal::Terminate) | Event::Request(Request::ShutDown) => return Next::ShutDown,
+            Event::Signal(Signal::Terminate) | Event::ShutDown => return Next::ShutDown,
             Event::Signal(Signal::Reload) => self.begin_reload(),
-            Event::Request(Request::Read(read)) => self.end_reload(*read),
-            Event::Health(changes) => self.heed(&changes),
-            Event::Resolved(answer) => self.learn(&answer),
+            Event::Read(read) => self.end_reload(*read),
+            Event::Health(changes) => self.take_health(&changes),
+            Event::Resolved(answer) => self.take_answer(&answer),
         }
         Next::GoOn
     }
@@ -215,7 +215,7 @@ impl Control {
     }
 
     /// Takes in what a name stands for.
-    fn learn(&mut self, answer: &Answer) {
+    fn take_answer(&mut self, answer: &Answer) {
         if self.sources.discovered.learn(&answer.name, &answer.addrs) {
             self.publish_desired();
             self.open_ready();
@@ -223,7 +223,7 @@ impl Control {
     }
 
     /// Publishes that the health of backends has changed, then closes the sessions that must not stay.
-    fn heed(&mut self, changes: &[Change]) {
+    fn take_health(&mut self, changes: &[Change]) {
         self.publisher.publish_health(changes, &self.binder);
         self.monitor.watch(&self.publisher.in_force().pools);
         let pools = &self.sources.file.pools;

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::bind::BindError;
 use super::file::{self, FileError};
-use super::inbox::Request;
+use super::inbox::Event;
 use super::phase::Phase;
 use super::{Control, notify};
 use crate::config::diff::Diff;
@@ -35,11 +35,11 @@ const READERS: usize = 4;
 
 /// Where a reload finds the configuration.
 #[derive(Debug, Clone)]
-pub enum Source {
-    /// In this file.
+pub enum ReloadFrom {
+    /// From this file.
     File(PathBuf),
-    /// Nowhere: it was made in code.
-    Fixed,
+    /// From nowhere: it was made in code.
+    Nowhere,
 }
 
 /// What the program around us does with a configuration that a reload has put in force, such as filtering its logs
@@ -70,11 +70,11 @@ pub enum Error {
 /// The reloads of this process: one at a time, and at most one more that is asked for meanwhile.
 #[derive(Debug)]
 pub(super) struct Reloads {
-    source: Source,
+    reload_from: ReloadFrom,
     on_reload: OnReload,
     /// What limits are checked against.
     machine: Machine,
-    requests: mpsc::Sender<Request>,
+    events: mpsc::Sender<Event>,
     readers: Arc<Semaphore>,
     state: State,
 }
@@ -97,15 +97,20 @@ enum State {
 }
 
 impl Reloads {
-    /// None yet. What was read comes in as a request.
-    pub(super) fn new(source: Source, on_reload: OnReload, machine: Machine, requests: mpsc::Sender<Request>) -> Self {
+    /// None yet. What was read comes in as an event.
+    pub(super) fn new(
+        reload_from: ReloadFrom,
+        on_reload: OnReload,
+        machine: Machine,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let readers = Arc::new(Semaphore::new(READERS));
-        Self { source, on_reload, machine, requests, readers, state: State::Idle }
+        Self { reload_from, on_reload, machine, events, readers, state: State::Idle }
     }
 
     /// Has the file read, or read once more if it is being read; whether that is a new reload.
     fn ask(&mut self) -> bool {
-        let Source::File(path) = &self.source else {
+        let ReloadFrom::File(path) = &self.reload_from else {
             tracing::info!("nothing to reload: this configuration is not from a file");
             return false;
         };
@@ -114,10 +119,10 @@ impl Reloads {
             return false;
         }
         self.state = State::Reading;
-        let (requests, reading) = (self.requests.clone(), read(path.clone(), self.machine, Arc::clone(&self.readers)));
+        let (events, reading) = (self.events.clone(), read(path.clone(), self.machine, Arc::clone(&self.readers)));
         tokio::spawn(async move {
             // Nobody wants to know any more when the receiver is gone.
-            let _ = requests.send(Request::Read(Box::new(Read(reading.await)))).await;
+            let _ = events.send(Event::Read(Box::new(Read(reading.await)))).await;
         });
         true
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Instant, timeout_at};
 
-use super::inbox::{Event, Request};
+use super::inbox::Event;
 use super::phase::Phase;
 use super::signals::Signal;
 use super::{Control, notify};
@@ -75,8 +75,8 @@ impl Control {
             match timeout_at((now + POLL).min(deadline), self.inbox.next()).await {
                 Ok(Event::Signal(Signal::Terminate)) => return Drained::NotAll,
                 Ok(Event::Signal(Signal::Reload)) => tracing::warn!("no reload while shutting down"),
-                Ok(Event::Health(changes)) => self.heed(&changes),
-                Ok(Event::Request(Request::ShutDown | Request::Read(_)) | Event::Resolved(_)) | Err(_) => {}
+                Ok(Event::Health(changes)) => self.take_health(&changes),
+                Ok(Event::ShutDown | Event::Read(_) | Event::Resolved(_)) | Err(_) => {}
             }
         }
     }

@@ -23,7 +23,7 @@ use tokio::time::{self, Instant};
 
 use crate::app::{App, Crashed, StartError};
 use crate::config::PoolName;
-use crate::control::reload::Source;
+use crate::control::reload::ReloadFrom;
 use crate::demo::backend::{Alive, Backend};
 use crate::demo::datagram::{Clients, Echo};
 use crate::demo::scene::{Fate, PARTS, Part, Turn};
@@ -77,7 +77,7 @@ pub fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), DemoError> {
     let backends = raise_backends(runtime).map_err(DemoError::Backends)?;
-    let app = App::start(scene::config(backends), Source::Fixed, None, |_| {})?;
+    let app = App::start(scene::config(backends), ReloadFrom::Nowhere, None, |_| {})?;
     let shown = runtime.block_on(show(&app, duration, style, out, stop, interrupted));
     app.shut_down();
     app.join()?;

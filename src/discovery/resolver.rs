@@ -174,11 +174,11 @@ async fn look_up(
     let answer = match timeout(LIMIT, &mut lookup).await {
         Ok(answer) => answer,
         Err(elapsed) => {
-            say(name, Err(elapsed.into()), answers, complaints).await;
+            report(name, Err(elapsed.into()), answers, complaints).await;
             lookup.await
         }
     };
-    say(name, answer, answers, complaints).await
+    report(name, answer, answers, complaints).await
 }
 
 /// The slot is free when the thread is, whoever waits for it.
@@ -193,7 +193,7 @@ async fn ask(name: HostName, slots: Arc<Semaphore>) -> io::Result<Vec<SocketAddr
 }
 
 /// Passes an answer on; whether there is an address in it.
-async fn say(
+async fn report(
     name: &HostName,
     answer: io::Result<Vec<SocketAddr>>,
     answers: &mpsc::Sender<Answer>,

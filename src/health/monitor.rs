@@ -67,7 +67,7 @@ impl Task {
                     Ok(()) => self.follow(),
                     Err(_) => return,
                 },
-                ended = self.prober.ended() => self.probed(&ended),
+                ended = self.prober.next_ended() => self.probed(&ended),
                 () = sleep_until(observe_at.unwrap_or_else(Instant::now)), if observe_at.is_some() => self.observe(),
             }
             for change in self.unsent.drain(..) {
@@ -157,7 +157,7 @@ impl Task {
             ProbeResult::Inconclusive(reason) => {
                 if let Some(suppressed) = self.inconclusive.allow(Tick::now()) {
                     let known_at = watched.verdicts.known_at(&ended.key.backend);
-                    complain(&ended.key, reason, known_at.map(|at| now.into_std() - at), suppressed);
+                    warn_inconclusive(&ended.key, reason, known_at.map(|at| now.into_std() - at), suppressed);
                 }
                 &counts.inconclusive
             }
@@ -239,7 +239,7 @@ fn publish(backend: &BackendView, ruling: Ruling) -> Option<Change> {
     let (pool, name, sessions) = (key.pool.as_str(), key.backend.as_str(), load.active());
     let (transition, reason) = match ruling {
         Ruling::Changed(transition, reason) => (transition, reason),
-        Ruling::Spared => {
+        Ruling::NoRoom => {
             tracing::warn!(pool, backend = name, "backend stays, too many of its pool are ejected");
             return None;
         }
@@ -259,7 +259,7 @@ fn change(backend: &BackendView, to: Health) -> Option<Change> {
 }
 
 /// Says what a probe lacked.
-fn complain(key: &BackendKey, reason: &str, known_for: Option<Duration>, suppressed: u64) {
+fn warn_inconclusive(key: &BackendKey, reason: &str, known_for: Option<Duration>, suppressed: u64) {
     let (pool, backend) = (key.pool.as_str(), key.backend.as_str());
     let known_for_s = known_for.map(|known| known.as_secs());
     tracing::warn!(pool, backend, reason, last_told_s = known_for_s, suppressed, "probes are inconclusive");

@@ -91,7 +91,7 @@ impl Prober {
     }
 
     /// Probes whoever is due, until a probe has ended. Nothing is lost when this is cancelled.
-    pub(super) async fn ended(&mut self) -> Ended {
+    pub(super) async fn next_ended(&mut self) -> Ended {
         loop {
             self.start_due();
             let next = self.due.first().map(|(at, _)| *at);

@@ -37,12 +37,12 @@ pub(super) enum Room {
 
 /// What became of a backend that its clients say has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Condemned {
+pub(super) enum Ejected {
     /// It is down from now on.
     Down(Transition),
-    /// It stays, for the sake of its pool, until a probe fails as well.
-    Spared,
-    /// It was down, or spared, before.
+    /// It is suspect, and stays for the sake of its pool.
+    NoRoom,
+    /// It was down, or suspect, before.
     Already,
 }
 
@@ -53,28 +53,28 @@ pub(super) enum Condemned {
 ///            passed /        \ failed
 ///                  v          v          one result decides
 ///                 Up -------> Down
-///                 ^  `fall` failed in a row, or condemned
+///                 ^  `fall` failed in a row, or ejected
 ///                 |            |
 ///                 +------------+
 ///                   `rise` passed in a row
 /// ```
 ///
 /// A result that agrees with the verdict clears the evidence, so a backend that alternates keeps its health for ever. One
-/// that is spared is judged as if it were down: `rise` passed in a row acquit it, and one that failed takes it down. An
+/// that is suspect is judged as if it were down: `rise` passed in a row clear it, and one that failed takes it down. An
 /// inconclusive result is none. The thresholds are arguments: a change of them leaves verdict and evidence as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     health: Health,
     /// Results in a row that contradict the verdict, the last one included.
     contradicting: u16,
-    /// Condemned without having gone down.
-    is_spared: bool,
+    /// Its clients say that it has failed, and its pool had no room to eject it.
+    is_suspect: bool,
 }
 
 impl Verdict {
     /// A verdict without evidence against it.
     pub(super) fn new(health: Health) -> Self {
-        Self { health, contradicting: 0, is_spared: false }
+        Self { health, contradicting: 0, is_suspect: false }
     }
 
     /// What it says.
@@ -84,11 +84,11 @@ impl Verdict {
 
     /// Takes one result into account; the transition it causes, if any.
     pub(super) fn record(&mut self, result: &ProbeResult, check: &HealthCheck) -> Option<Transition> {
-        let is_in_doubt = self.is_spared || self.health == Health::Down;
+        let is_in_doubt = self.is_suspect || self.health == Health::Down;
         let (to, threshold) = match (self.health, result) {
             (_, ProbeResult::Inconclusive(_)) => return None,
             (_, ProbeResult::Passed) if is_in_doubt => (Health::Up, check.rise.get()),
-            (_, ProbeResult::Failed(_)) if self.is_spared => (Health::Down, 1),
+            (_, ProbeResult::Failed(_)) if self.is_suspect => (Health::Down, 1),
             (Health::Checking, ProbeResult::Passed) => (Health::Up, 1),
             (Health::Checking, ProbeResult::Failed(_)) => (Health::Down, 1),
             (Health::Up, ProbeResult::Failed(_)) => (Health::Down, check.fall.get()),
@@ -103,21 +103,21 @@ impl Verdict {
 
     /// Takes the backend down, whatever its probes say, if its pool has room for that. The first probe that passes
     /// afterwards is the first of `rise`.
-    pub(super) fn condemn(&mut self, room: Room) -> Condemned {
+    pub(super) fn eject(&mut self, room: Room) -> Ejected {
         self.contradicting = 0;
-        if self.is_spared || self.health == Health::Down {
-            return Condemned::Already;
+        if self.is_suspect || self.health == Health::Down {
+            return Ejected::Already;
         }
         if room == Room::Full {
-            self.is_spared = true;
-            return Condemned::Spared;
+            self.is_suspect = true;
+            return Ejected::NoRoom;
         }
         let from = std::mem::replace(&mut self.health, Health::Down);
-        Condemned::Down(Transition { from, to: Health::Down })
+        Ejected::Down(Transition { from, to: Health::Down })
     }
 
     /// Brings the backend up, whatever was held against it; the transition that this causes, if any.
-    pub(super) fn acquit(&mut self) -> Option<Transition> {
+    pub(super) fn readmit(&mut self) -> Option<Transition> {
         self.become_certain(Health::Up)
     }
 
@@ -220,28 +220,28 @@ mod tests {
     }
 
     #[test]
-    fn a_condemned_backend_is_down_at_once_and_takes_all_of_rise() {
+    fn an_ejected_backend_is_down_at_once_and_takes_all_of_rise() {
         for from in [Checking, Up] {
             let mut verdict = Verdict::new(from);
-            assert_eq!(verdict.condemn(Room::Left), Condemned::Down(Transition { from, to: Down }));
+            assert_eq!(verdict.eject(Room::Left), Ejected::Down(Transition { from, to: Down }));
             assert_eq!(healths(&mut verdict, &check(2, 3), "P"), [Down]);
-            assert_eq!(verdict.condemn(Room::Left), Condemned::Already);
+            assert_eq!(verdict.eject(Room::Left), Ejected::Already);
             assert_eq!(healths(&mut verdict, &check(2, 3), "PPF"), [Down, Up, Up]);
         }
     }
 
     #[test]
-    fn a_spared_backend_stays_until_a_probe_fails_or_enough_have_passed() {
+    fn a_suspect_stays_until_a_probe_fails_or_enough_have_passed() {
         for from in [Checking, Up] {
-            let spared = || {
+            let suspect = || {
                 let mut verdict = Verdict::new(from);
-                assert_eq!(verdict.condemn(Room::Full), Condemned::Spared);
-                assert_eq!(verdict.condemn(Room::Left), Condemned::Already, "once is enough");
+                assert_eq!(verdict.eject(Room::Full), Ejected::NoRoom);
+                assert_eq!(verdict.eject(Room::Left), Ejected::Already, "once is enough");
                 verdict
             };
-            assert_eq!(healths(&mut spared(), &check(2, 3), "PF"), [from, Down]);
-            assert_eq!(healths(&mut spared(), &check(2, 3), "PPFFF"), [from, Up, Up, Up, Down]);
-            assert_eq!(spared().acquit(), (from != Up).then_some(Transition { from, to: Up }));
+            assert_eq!(healths(&mut suspect(), &check(2, 3), "PF"), [from, Down]);
+            assert_eq!(healths(&mut suspect(), &check(2, 3), "PPFFF"), [from, Up, Up, Up, Down]);
+            assert_eq!(suspect().readmit(), (from != Up).then_some(Transition { from, to: Up }));
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::pace::jittered;
 use super::traffic::{Ejections, Traffic, has_room};
-use super::verdict::{Condemned, ProbeResult, Room, Transition, Verdict};
+use super::verdict::{Ejected, ProbeResult, Room, Transition, Verdict};
 use crate::config::{BackendName, HealthCheck, PassiveCheck, Pool};
 use crate::hash;
 use crate::pool::backend::Counted;
@@ -55,7 +55,7 @@ pub(super) enum Ruling {
     /// The health of the backend has changed; what it went down for, if it did.
     Changed(Transition, Option<Cow<'static, str>>),
     /// Its clients say that the backend has failed, and it stays: too many of its pool are out.
-    Spared,
+    NoRoom,
 }
 
 /// The verdicts on the backends of one pool.
@@ -178,7 +178,7 @@ impl Verdicts {
             }
             record.held_until = None;
             record.traffic = Traffic::new(counted);
-            let transition = record.verdict.acquit()?;
+            let transition = record.verdict.readmit()?;
             return Some(self.changed(transition, None));
         }
         if !record.traffic.observe(counted, now, check) {
@@ -186,16 +186,16 @@ impl Verdicts {
         }
         let room = if has_room(self.down, self.pool_size, check) { Room::Left } else { Room::Full };
         // At once, whatever probes say: this is the word of more than one client, while a probe may ask something else.
-        let condemned = record.verdict.condemn(room);
-        if condemned != Condemned::Already {
+        let ejected = record.verdict.eject(room);
+        if ejected != Ejected::Already {
             record.hold(&self.checks, now);
         }
-        match condemned {
-            Condemned::Down(transition) => {
+        match ejected {
+            Ejected::Down(transition) => {
                 Some(self.changed(transition, Some("datagrams of clients stay unanswered".into())))
             }
-            Condemned::Spared => Some(Ruling::Spared),
-            Condemned::Already => None,
+            Ejected::NoRoom => Some(Ruling::NoRoom),
+            Ejected::Already => None,
         }
     }
 
@@ -214,7 +214,7 @@ impl Record {
         }
     }
 
-    /// Begins the time during which a condemned backend is out, or during which probes cannot acquit it.
+    /// Begins the time during which an ejected backend is out, or during which probes cannot bring it back.
     fn hold(&mut self, checks: &Checks, now: Instant) {
         let span = match checks {
             Checks::Traffic(check) => jittered(self.ejections.eject(now, check), self.draw()),

@@ -153,17 +153,17 @@ fn what_is_judged_by_traffic_alone_comes_back_by_itself() {
 fn clients_take_down_no_more_of_a_pool_than_it_can_do_without() {
     let mut pool = Pool::new(Checks::Traffic(TRAFFIC), "abc", Up);
     assert_eq!(pool.refuse('a'), went_down(Up));
-    assert_eq!(pool.refuse('b'), Some(Ruling::Spared));
+    assert_eq!(pool.refuse('b'), Some(Ruling::NoRoom));
     assert_eq!(pool.refuse('b'), None, "once is enough");
     pool.verdicts.forget(&called('a'));
     assert_eq!(pool.refuse('c'), went_down(Up), "one that is judged no more takes nobody's room");
 }
 
 #[test]
-fn one_failed_probe_takes_down_what_was_spared() {
+fn one_failed_probe_takes_down_a_suspect() {
     let mut pool = Pool::new(Checks::Probes(PROBES, Some(TRAFFIC)), "abc", Up);
     assert_eq!(pool.probe('a', "FFF"), Down);
-    assert_eq!(pool.refuse('b'), Some(Ruling::Spared), "what probes took down counts as well");
+    assert_eq!(pool.refuse('b'), Some(Ruling::NoRoom), "what probes took down counts as well");
     assert_eq!((pool.probe('b', "PF"), pool.probe('c', "F")), (Down, Up));
 }
 
