@@ -192,3 +192,6 @@ fn health(pool: &DesiredPool, backend: &DesiredBackend, before: Option<&BackendV
     let is_same = |view: &&BackendView| view.endpoint.as_ref() == Some(endpoint) && view.admin != AdminState::Maint;
     news.or_else(|| before.filter(is_same).map(|view| view.health)).unwrap_or(unheard_of)
 }
+
+#[cfg(test)]
+mod tests;
