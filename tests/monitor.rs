@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel::config::{HealthCheck, OnDown, Policy, Pool, Probe, Role};
+use evenkeel::config::{HealthCheck, OnDown, Policy, Pool, Priority, Probe};
 use evenkeel::health::{Change, Monitor};
 use evenkeel::pool::backend::{BackendKey, BackendState, Endpoint};
 use evenkeel::pool::health::{AdminState, Health};
@@ -65,7 +65,7 @@ impl Wanted {
             state: Arc::clone(&self.state),
             endpoint: self.addr.map(Endpoint::Inet),
             weight: 1,
-            role: Role::Primary,
+            priority: Priority::Regular,
             admin: self.admin,
             health: self.health,
         };

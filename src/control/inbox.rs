@@ -1,6 +1,9 @@
 //! What comes in: everything that the control task reacts to.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use super::reload::Read;
 use super::signals::{Signal, Signals};
@@ -26,7 +29,11 @@ pub enum Event {
 pub const EVENT_QUEUE: usize = 64;
 
 /// Changes of health that are handled together.
-const CHANGES_AT_ONCE: usize = 1_024;
+const CHANGES_AT_ONCE: usize = 16_384;
+
+/// After changes of health were handled, the next ones wait for so many times as long as that took. A pool takes as long
+/// to build for one backend as for all of them, and its first verdicts come one by one: they would keep us busy.
+const REST: u32 = 4;
 
 /// Where everything comes in.
 #[derive(Debug)]
@@ -35,9 +42,16 @@ pub(super) struct Inbox {
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) changes: mpsc::Receiver<Change>,
     pub(super) answers: mpsc::Receiver<Answer>,
+    /// When changes of health are looked at again.
+    pub(super) rested_at: Instant,
 }
 
 impl Inbox {
+    /// Lets changes of health come together for a while, after it took so long to handle some.
+    pub(super) fn rest(&mut self, took: Duration) {
+        self.rested_at = Instant::now() + took * REST;
+    }
+
     /// The next event. Signals come first. Nothing is lost when this is cancelled.
     ///
     /// # Panics
@@ -48,13 +62,19 @@ impl Inbox {
             biased;
             signal = next_signal(self.signals.as_mut()) => Event::Signal(signal),
             Some(event) = self.events.recv() => event,
-            count = self.changes.recv_many(&mut changes, CHANGES_AT_ONCE) => {
+            count = receive(&mut self.changes, &mut changes, self.rested_at) => {
                 assert!(count > 0, "the health of backends is watched no more");
                 Event::Health(changes)
             }
             answer = self.answers.recv() => Event::Resolved(answer.expect("the resolver lives as long as we do")),
         }
     }
+}
+
+/// Receives all changes that have come by `at`, or else the next one.
+async fn receive(changes: &mut mpsc::Receiver<Change>, received: &mut Vec<Change>, at: Instant) -> usize {
+    sleep_until(at).await;
+    changes.recv_many(received, CHANGES_AT_ONCE).await
 }
 
 async fn next_signal(signals: Option<&mut Signals>) -> Signal {

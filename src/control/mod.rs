@@ -125,7 +125,7 @@ impl Control {
         let (resolver, answers) = Resolver::start();
         let (workers, sources) = (Workers::new(parts.workers), Sources::empty(&config));
         let mut control = Self {
-            inbox: Inbox { signals: parts.signals, events, changes, answers },
+            inbox: Inbox { signals: parts.signals, events, changes, answers, rested_at: Instant::now() },
             reloads: Reloads::new(parts.reload_from, parts.on_reload, parts.machine, sender),
             publisher: Publisher::new(parts.registry, parts.snapshot, sources.desired()),
             sources,
@@ -224,6 +224,7 @@ impl Control {
 
     /// Publishes that the health of backends has changed, then closes the sessions that must not stay.
     fn take_health(&mut self, changes: &[Change]) {
+        let began = Instant::now();
         self.publisher.publish_health(changes, &self.binder);
         self.monitor.watch(&self.publisher.in_force().pools);
         let pools = &self.sources.file.pools;
@@ -237,6 +238,7 @@ impl Control {
             self.workers.tell_all(|| Command::EndCut);
         }
         self.open_ready();
+        self.inbox.rest(began.elapsed());
     }
 
     /// Has those addresses served whose clients need not wait any more.

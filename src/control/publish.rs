@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::bind::Binder;
 use super::desired::{Desired, DesiredBackend, DesiredPool};
 use super::retired::Retired;
-use crate::config::{self, BackendName, BindAddr, ListenerName, PoolName, Protocol};
+use crate::config::{self, BindAddr, ListenerName, PoolName, Protocol};
 use crate::health::Change;
 use crate::pool::backend::BackendKey;
 use crate::pool::health::{AdminState, Health};
@@ -30,9 +30,6 @@ pub(super) struct Publisher {
     /// What was published before.
     retired: Retired,
 }
-
-/// The latest news of the health of a pool's backends.
-type News<'a> = HashMap<&'a BackendName, &'a Change>;
 
 impl Publisher {
     /// Publishes to `snapshot`, in which nothing of `desired` is yet.
@@ -58,19 +55,30 @@ impl Publisher {
             _ => false,
         };
         let old = self.in_force();
-        let pools = self.pools(&old, |name| if is_same(name) { None } else { Some(News::new()) });
+        let view = |(name, desired): (&PoolName, &Arc<DesiredPool>)| {
+            let view = match old.pools.get(name) {
+                Some(previous) if is_same(name) => Arc::clone(previous),
+                previous => view_pool(name, desired, previous, &self.registry),
+            };
+            (name.clone(), view)
+        };
+        let pools = self.desired.pools.iter().map(view).collect();
         self.put_in_force(&old, pools, binder);
     }
 
     /// Publishes what has changed in the health of backends.
     pub(super) fn publish_health(&mut self, changes: &[Change], binder: &Binder) {
-        let mut news: HashMap<&PoolName, News<'_>> = HashMap::new();
+        let mut by_pool: HashMap<&PoolName, Vec<&Change>> = HashMap::new();
         for change in changes {
-            let key = &change.backend.key;
-            news.entry(&key.pool).or_default().insert(&key.backend, change);
+            by_pool.entry(&change.backend.key.pool).or_default().push(change);
         }
         let old = self.in_force();
-        let pools = self.pools(&old, |name| news.remove(name));
+        let mut pools = old.pools.clone();
+        for (name, changes) in by_pool {
+            if let Some(view) = pools.get_mut(name) {
+                *view = with_health(view, &changes);
+            }
+        }
         self.put_in_force(&old, pools, binder);
     }
 
@@ -84,19 +92,6 @@ impl Publisher {
     pub(super) fn free_unused(&mut self) {
         self.retired.free_unused();
         self.registry.forget_unused();
-    }
-
-    /// The views of all pools. One of which there is no news keeps its old view, if it has one.
-    fn pools<'a>(&self, old: &Snapshot, mut news: impl FnMut(&PoolName) -> Option<News<'a>>) -> Pools {
-        let view = |(name, desired): (&PoolName, &Arc<DesiredPool>)| {
-            let previous = old.pools.get(name);
-            let view = match (news(name), previous) {
-                (None, Some(previous)) => Arc::clone(previous),
-                (news, previous) => view_pool(name, desired, &news.unwrap_or_default(), previous, &self.registry),
-            };
-            (name.clone(), view)
-        };
-        self.desired.pools.iter().map(view).collect()
     }
 
     fn put_in_force(&mut self, old: &Snapshot, pools: Pools, binder: &Binder) {
@@ -150,13 +145,12 @@ fn view_listener(name: &ListenerName, listener: &config::Listener, pools: &Pools
 fn view_pool(
     name: &PoolName,
     desired: &DesiredPool,
-    news: &News<'_>,
     previous: Option<&Arc<PoolView>>,
     registry: &Registry,
 ) -> Arc<PoolView> {
     let view = |backend: &DesiredBackend| {
         let before = previous.and_then(|view| view.backend(&backend.name));
-        let health = health(desired, backend, before, news.get(&backend.name).copied());
+        let health = health(desired, backend, before);
         let state = before.map_or_else(
             || registry.backend(&BackendKey { pool: name.clone(), backend: backend.name.clone() }, health),
             |view| Arc::clone(&view.state),
@@ -180,17 +174,38 @@ fn view_pool(
     }
 }
 
-/// The health of a backend: what was last heard of it, unless that was elsewhere or before a time without checks.
-fn health(pool: &DesiredPool, backend: &DesiredBackend, before: Option<&BackendView>, news: Option<&Change>) -> Health {
+/// The health of a backend that is wanted: what it was before, unless that was elsewhere or before a time without checks.
+fn health(pool: &DesiredPool, backend: &DesiredBackend, before: Option<&BackendView>) -> Health {
     let Some(endpoint) = backend.endpoint.known() else { return Health::Down };
-    let is_checked = pool.settings.health_check.is_some() || pool.settings.passive_check.is_some();
     let unheard_of = if pool.settings.health_check.is_some() { Health::Checking } else { Health::Up };
-    if !is_checked || backend.admin == AdminState::Maint {
-        return unheard_of;
-    }
-    let news = news.filter(|change| change.endpoint == *endpoint).map(|change| change.to);
     let is_same = |view: &&BackendView| view.endpoint.as_ref() == Some(endpoint) && view.admin != AdminState::Maint;
-    news.or_else(|| before.filter(is_same).map(|view| view.health)).unwrap_or(unheard_of)
+    match before.filter(is_same) {
+        Some(before) if is_checked(&pool.settings) && backend.admin != AdminState::Maint => before.health,
+        _ => unheard_of,
+    }
+}
+
+/// The same view with the health that was heard of. What was heard of elsewhere, or before nobody asked any more, is late.
+fn with_health(view: &Arc<PoolView>, changes: &[&Change]) -> Arc<PoolView> {
+    let mut backends = view.backends.clone();
+    for change in changes {
+        let backend = view.position(&change.backend.key.backend).and_then(|position| backends.get_mut(position));
+        if let Some(backend) = backend
+            && backend.endpoint.as_ref() == Some(&change.endpoint)
+            && backend.admin != AdminState::Maint
+        {
+            backend.health = change.to;
+        }
+    }
+    if backends == view.backends || !is_checked(&view.config) {
+        return Arc::clone(view);
+    }
+    Arc::new(PoolView::build(view.name.clone(), Arc::clone(&view.config), backends, Some(view)))
+}
+
+/// Whether anybody asks for the health of a pool's backends.
+fn is_checked(pool: &config::Pool) -> bool {
+    pool.health_check.is_some() || pool.passive_check.is_some()
 }
 
 #[cfg(test)]

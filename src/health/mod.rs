@@ -19,6 +19,7 @@ mod prober;
 mod traffic;
 mod verdict;
 mod verdicts;
+mod watched;
 
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ use crate::pool::backend::{BackendState, Endpoint};
 use crate::pool::health::Health;
 use crate::pool::snapshot::Pools;
 
-/// Changes that nobody has taken yet; the monitor waits when there are more.
-const CHANGE_QUEUE: usize = 1_024;
+/// Changes that nobody has taken yet; the monitor waits when there are more. About as many as a large pool has backends.
+const CHANGE_QUEUE: usize = 16_384;
 
 /// A backend whose health has changed.
 #[derive(Debug)]

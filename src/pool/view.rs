@@ -81,9 +81,14 @@ impl PoolView {
         self.picker.activate();
     }
 
+    /// Where the backend of this name stands.
+    pub fn position(&self, name: &BackendName) -> Option<usize> {
+        self.by_name.get(name).map(|index| usize::from(*index))
+    }
+
     /// The backend of this name.
     pub fn backend(&self, name: &BackendName) -> Option<&BackendView> {
-        self.by_name.get(name).and_then(|index| self.backends.get(usize::from(*index)))
+        self.position(name).and_then(|position| self.backends.get(position))
     }
 
     /// The backend of this name, if the pool has it at this endpoint.
