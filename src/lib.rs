@@ -3,17 +3,18 @@
 //! # Bird's-eye view
 //!
 //! Two planes share one process and meet in one place. **Workers** ([`worker`]) are threads with a runtime each: they
-//! accept ([`listener`]), pick ([`balance`]), connect and relay ([`tcp`]), or
-//! forward datagrams ([`udp`]). The **control plane** ([`control`]) is one more
-//! thread: it reads the configuration ([`config`]), probes backends ([`health`]), answers the operator ([`admin`]), and
+//! accept ([`listener`]), pick ([`balance`]), connect and relay ([`tcp`]), or forward datagrams ([`udp`]); what the tasks of
+//! one worker share is in [`local`]. The **control plane** ([`control`]) is one more thread: it reads the configuration
+//! ([`config`]), has names resolved ([`discovery`]) and backends probed ([`health`]), answers the operator ([`admin`]), and
 //! is the only one that changes anything. It does so by building a new [`pool::snapshot::Snapshot`] and publishing it;
 //! workers read the snapshot once per decision and never wait for the control plane.
 //!
 //! # The path of one connection
 //!
-//! 1. [`listener::Acceptor`] takes it off the kernel's queue, checks the limits, and places it on a worker.
-//! 2. [`tcp::serve`] runs as one task there. It picks a backend from the pool of the snapshot and connects, trying a
-//!    different backend on failure.
+//! 1. [`listener::Acceptor`] takes it off the kernel's queue, asks the limits ([`pool::admission`]) and places it on a
+//!    worker ([`local::placement`]).
+//! 2. [`tcp::serve`] runs as one task there. It picks a backend from the pool of the snapshot ([`pool::selection`]) and
+//!    connects, trying a different backend on failure.
 //! 3. The relay moves bytes both ways: through the worker's one scratch buffer, or through a pipe when there is much to
 //!    move. FIN becomes FIN, a reset becomes a reset.
 //! 4. [`tcp::Outcome`] counts it and writes the access record when it is dropped, whatever the end was.
@@ -25,6 +26,33 @@
 //!    socket connected to it.
 //! 3. All datagrams of a flow leave together; replies of all flows leave together. When a flow is over, what it held is
 //!    dropped: the socket, its places in the limits, its load on the backend.
+//!
+//! # The path of one probe's result
+//!
+//! 1. A file of `health::probe` asks a backend and says passed, failed or inconclusive.
+//! 2. The monitor, the one task that holds all that is known of health, hands that to the verdicts of its pool, which are
+//!    pure. If the backend's health changes it is published in [`pool::backend::BackendState`] and sent to [`control`].
+//! 3. The control task builds a snapshot in which the pool's picker knows of it, publishes it, and tells workers to end
+//!    sessions if the pool says so.
+//!
+//! # The path of one reload
+//!
+//! 1. SIGHUP ([`control::signals`]) has a task of its own read and validate the file.
+//! 2. The control task binds what is new. Until that has succeeded nothing has changed.
+//! 3. File, what was found out and what the operator says become one value ([`control::desired`]); a snapshot is built from
+//!    it and from what health says, and published; workers get new sockets and give up those that nobody wants.
+//!
+//! # Where something new goes
+//!
+//! | what | where |
+//! |---|---|
+//! | a key of the configuration | a line in `config::file`, one in `config::lower`, a field in `config::types` |
+//! | a policy | a file in [`balance`], a variant of [`balance::Picker`] |
+//! | a kind of probe | a file in `health::probe`, and a line in its table |
+//! | a source of backends | a task in [`discovery`] that reports to [`control`], which merges it in [`control::desired`] |
+//! | what the operator says at run time | an override in [`control::desired`], an event of [`control`] |
+//! | a limit for clients | [`pool::admission`] |
+//! | a metric | `admin::metrics`, counted in [`metrics`] |
 //!
 //! # Floors
 //!
@@ -50,6 +78,8 @@
 //! 6. A panic in one session harms no other, and is counted.
 //! 7. Two instances with one configuration send the same key to the same backend.
 //! 8. `check` accepts exactly what `run` accepts, short of what only the machine can refuse.
+//! 9. What we lack ourselves is nobody's fault: out of ports, descriptors or memory no backend goes down for it.
+//! 10. Trouble stays where it is: what hangs holds up no reload, no stop and no other pool.
 //!
 //! Deliberately absent: TLS, anything above TCP and UDP, work stealing between workers, timers per connection, and locks on the
 //! path of a byte.
