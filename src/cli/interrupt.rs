@@ -25,7 +25,7 @@ impl Interrupt {
         let seen = Arc::new(AtomicBool::new(false));
         let (wake, signalled) = StdUnixStream::pair()?;
         for signal in [SIGINT, SIGTERM] {
-            // The order matters: the first signal must find the flag unset, and set it before it wakes anyone.
+            // The order matters: the first signal must find the flag unset, and set it before it wakes the program.
             flag::register_conditional_shutdown(signal, ENDED_BY_SIGNAL, Arc::clone(&seen))?;
             flag::register(signal, Arc::clone(&seen))?;
             low_level::pipe::register(signal, signalled.try_clone()?)?;

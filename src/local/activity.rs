@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
-/// What a worker has done, as far as busy polling wants to know: that there was something.
+/// How often a worker has done something.
 #[derive(Debug, Default)]
 pub struct Activity {
     /// Wraps around; only compared.

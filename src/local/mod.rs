@@ -98,7 +98,7 @@ impl Local {
         read(&self.snapshot.load())
     }
 
-    /// Whether whoever runs this wants short answers at any price.
+    /// Whether the configuration asks for short answers at any price.
     pub fn is_busy_polling(&self) -> bool {
         self.with_snapshot(|snapshot| snapshot.config.busy_poll.is_some())
     }

@@ -94,13 +94,13 @@ struct Connected {
     cuts: u32,
 }
 
-/// Why waiting for something within a limit was in vain.
+/// Why something was not waited for any longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InVain {
+pub enum WaitError {
     /// The limit passed.
     Expired,
     /// The session is to end.
-    Ordered(CloseReason),
+    Ending(CloseReason),
 }
 
 /// A session's end of the table; dropping it takes the session out.
@@ -278,7 +278,7 @@ impl SessionTimer<'_> {
     ///
     /// # Errors
     /// Which of the two came first.
-    pub async fn within<T>(&self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, InVain> {
+    pub async fn within<T>(&self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, WaitError> {
         let until = Tick::now().after(limit);
         self.session.change(Phase::Waiting(Some(until)));
         self.sessions.sweep_by(until);
@@ -287,10 +287,10 @@ impl SessionTimer<'_> {
                 return Poll::Ready(Ok(output));
             }
             if let Some(reason) = self.poll_end(cx) {
-                return Poll::Ready(Err(InVain::Ordered(reason)));
+                return Poll::Ready(Err(WaitError::Ending(reason)));
             }
             let is_expired = self.session.phase.get() == Phase::Expired;
-            if is_expired { Poll::Ready(Err(InVain::Expired)) } else { Poll::Pending }
+            if is_expired { Poll::Ready(Err(WaitError::Expired)) } else { Poll::Pending }
         })
         .await
     }
@@ -336,7 +336,7 @@ mod tests {
         timer
     }
 
-    fn order_of(timer: &SessionTimer<'_>) -> Option<CloseReason> {
+    fn ending_of(timer: &SessionTimer<'_>) -> Option<CloseReason> {
         timer.poll_end(&Context::from_waker(Waker::noop()))
     }
 
@@ -347,8 +347,8 @@ mod tests {
         let long = enter(&sessions, LIMIT * 6);
         let now = Tick::now().after(LIMIT * 2);
         sessions.sweep_once(now);
-        assert_eq!(order_of(&short), Some(CloseReason::IdleTimeout));
-        assert_eq!(order_of(&long), None);
+        assert_eq!(ending_of(&short), Some(CloseReason::IdleTimeout));
+        assert_eq!(ending_of(&long), None);
         let next = sessions.next_sweep.get().expect("the long one");
         assert!(next > now && next <= now.after(LIMIT * 4));
         assert!(next > now.after(LIMIT * 3), "nothing moved, so there is nothing to do until it is overdue");
@@ -364,7 +364,7 @@ mod tests {
         timer.end_after(LIMIT, CloseReason::HalfCloseTimeout);
         assert!(sessions.next_sweep.get() < before);
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
-        assert_eq!(order_of(&timer), Some(CloseReason::HalfCloseTimeout));
+        assert_eq!(ending_of(&timer), Some(CloseReason::HalfCloseTimeout));
     }
 
     #[test]
@@ -396,13 +396,13 @@ mod tests {
         sessions.sweep_once(Tick::now().after(LIMIT / 2));
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
         sessions.sweep_once(Tick::now().after(LIMIT * 2));
-        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Expired)));
-        assert_eq!(order_of(&timer), None);
+        assert_eq!(waiting.as_mut().poll(&mut cx), Poll::Ready(Err(WaitError::Expired)));
+        assert_eq!(ending_of(&timer), None);
         drop(waiting);
         let mut again = Box::pin(timer.within(LIMIT, never));
         assert!(again.as_mut().poll(&mut cx).is_pending(), "a new limit for a new wait");
         sessions.end_all(CloseReason::Shutdown);
-        assert_eq!(again.as_mut().poll(&mut cx), Poll::Ready(Err(InVain::Ordered(CloseReason::Shutdown))));
+        assert_eq!(again.as_mut().poll(&mut cx), Poll::Ready(Err(WaitError::Ending(CloseReason::Shutdown))));
     }
 
     #[test]
@@ -417,18 +417,18 @@ mod tests {
         after.connected_to(&backend, 1);
         let during = enter(&sessions, LIMIT);
         during.connected_to(&backend, 0);
-        assert_eq!(order_of(&during), Some(CloseReason::BackendDown));
+        assert_eq!(ending_of(&during), Some(CloseReason::BackendDown));
         sessions.end_cut();
-        assert_eq!(order_of(&before), Some(CloseReason::BackendDown));
-        assert_eq!(order_of(&after), None);
+        assert_eq!(ending_of(&before), Some(CloseReason::BackendDown));
+        assert_eq!(ending_of(&after), None);
     }
 
     #[test]
-    fn the_first_order_stands() {
+    fn the_first_reason_to_end_stands() {
         let sessions = Sessions::default();
         let timer = enter(&sessions, LIMIT);
         sessions.end_all(CloseReason::BackendDown);
         sessions.end_all(CloseReason::Shutdown);
-        assert_eq!(order_of(&timer), Some(CloseReason::BackendDown));
+        assert_eq!(ending_of(&timer), Some(CloseReason::BackendDown));
     }
 }

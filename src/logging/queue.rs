@@ -1,7 +1,7 @@
 //! Records on their way out: a buffer for each thread that logs, and one thread that writes them all.
 //!
-//! Whoever logs appends to the buffer of its own thread and goes on: no queue that threads share, no system call, and no
-//! wait but for the moment in which the log thread takes the buffer away. That happens on a clock, so that one write is
+//! A record is appended to the buffer of the thread that makes it: there is no queue that threads share, no system call,
+//! and no wait but for the moment in which the log thread takes the buffer away. That happens on a clock, so that one write is
 //! for all records that a thread has left meanwhile. Only the first record after a rest wakes the log thread.
 //!
 //! Records of one thread stay in order; those of different threads may change places within one tick of the clock. What
@@ -34,7 +34,7 @@ pub(super) struct Queue {
     buffers: ThreadLocal<Mutex<Vec<u8>>>,
     /// The log thread, once it runs.
     log_thread: OnceLock<Thread>,
-    /// Whether the log thread sleeps until somebody wakes it.
+    /// Whether the log thread sleeps until it is woken.
     is_resting: AtomicBool,
     is_ending: AtomicBool,
     dropped: Arc<AtomicU64>,

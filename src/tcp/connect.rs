@@ -13,7 +13,7 @@ use super::outcome::{Connected, Outcome};
 use super::socket::Socket;
 use crate::balance::Lease;
 use crate::local::Local;
-use crate::local::sessions::{InVain, SessionTimer};
+use crate::local::sessions::{SessionTimer, WaitError};
 use crate::metrics::reason::{CloseReason, ConnectErrorReason};
 use crate::metrics::stats::BackendStats;
 use crate::pool::backend::Endpoint;
@@ -99,8 +99,8 @@ async fn attempt(
     match timer.within(limit, connected).await {
         Ok(Some(connected)) => Ok(connected),
         Ok(None) => Err(CloseReason::ClientLeft),
-        Err(InVain::Expired) => Ok(Err(io::ErrorKind::TimedOut.into())),
-        Err(InVain::Ordered(reason)) => Err(reason),
+        Err(WaitError::Expired) => Ok(Err(io::ErrorKind::TimedOut.into())),
+        Err(WaitError::Ending(reason)) => Err(reason),
     }
 }
 

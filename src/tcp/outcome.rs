@@ -103,7 +103,7 @@ impl Outcome {
         self.first_byte_at = Some(now);
     }
 
-    /// A session that is over and was never answered says how long it waited in vain.
+    /// A session that is over and was never answered says how long it has waited.
     fn stop_waiting(&mut self) {
         if let Some((pending, asked_at)) = self.pending.take() {
             pending.gave_up_after(asked_at.elapsed(), Tick::now().millis());

@@ -2,7 +2,7 @@
 //!
 //! A worker that sleeps has to be woken, which takes the kernel some microseconds and, on a virtual machine, many. With
 //! `busy_poll` set, a worker that has just done something keeps asking the kernel for events instead, for that long.
-//! Whoever sets it pays with the CPU time of all those questions; a worker at rest still sleeps.
+//! The price is the CPU time of all those questions; a worker at rest still sleeps.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};

@@ -89,7 +89,7 @@ impl Forwarders {
         }
     }
 
-    /// Has everybody look at the configuration, whether somebody sends or not.
+    /// Has all of them read the configuration anew, also those to which no client sends anything.
     pub(super) fn refresh(&self) {
         for lifecycle in self.lifecycles.values() {
             lifecycle.send_modify(|_same| {});
