@@ -2,7 +2,8 @@
 //!
 //! A record is appended to the buffer of the thread that makes it: there is no queue that threads share, no system call,
 //! and no wait but for the moment in which the log thread takes the buffer away. That happens on a clock, so that one write is
-//! for all records that a thread has left meanwhile. Only the first record after a rest wakes the log thread.
+//! for all records that a thread has left meanwhile. Only the first record after a rest wakes the log thread, and is
+//! written at once.
 //!
 //! Records of one thread stay in order; those of different threads may change places within one tick of the clock. What
 //! does not fit in a buffer, or cannot be written, is dropped and counted.
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use thread_local::ThreadLocal;
 
-/// How long records gather before they are written: too short for a person to notice.
+/// How long records gather after a write before the next: too short for a person to notice.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Bytes that wait in the buffer of one thread: half a second of the busiest access log.
@@ -118,7 +119,7 @@ impl Queue {
         has_written
     }
 
-    /// Sleeps until there is a record, and then until more have gathered.
+    /// Sleeps until there is a record.
     fn rest(&self) {
         self.is_resting.store(true, Ordering::Release);
         let is_empty = self.buffers.iter().all(|buffer| lock(buffer).is_empty());
@@ -126,7 +127,6 @@ impl Queue {
             thread::park();
         }
         self.is_resting.store(false, Ordering::Release);
-        thread::park_timeout(TICK);
     }
 }
 

@@ -47,6 +47,14 @@ impl Log {
         self.records().into_iter().filter(|record| record.text("target") != ACCESS).collect()
     }
 
+    /// The records of sessions once there are `count` of them.
+    #[track_caller]
+    pub fn first_sessions(&self, count: usize) -> Vec<Record> {
+        wait_for(&format!("{count} sessions are in the access log"), SOON, || {
+            Some(self.sessions()).filter(|sessions| sessions.len() >= count)
+        })
+    }
+
     /// The only session that has ended so far, waited for.
     #[track_caller]
     pub fn only_session(&self) -> Record {
