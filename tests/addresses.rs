@@ -23,7 +23,8 @@ fn a_listener_on_ipv4_and_ipv6_serves_both() {
     assert_echo(&mut connect(six));
     balancer.wait_idle(SOON);
     assert_eq!(balancer.metrics().sum("evenkeel_listener_sessions_total", &[("listener", "main")]), 2.0);
-    let clients: Vec<_> = balancer.log.first_sessions(2).iter().map(|record| record.text("client").to_owned()).collect();
+    let clients: Vec<_> =
+        balancer.log.first_sessions(2).iter().map(|record| record.text("client").to_owned()).collect();
     assert!(clients.iter().any(|client| client.starts_with("127.0.0.1:")), "{clients:?}");
     assert!(clients.iter().any(|client| client.starts_with("[::1]:")), "{clients:?}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::reload::Read;
+use super::reading::FileRead;
 use super::signals::{Signal, Signals};
 use crate::discovery::resolver::Answer;
 use crate::health::Change;
@@ -18,7 +18,7 @@ pub enum Event {
     /// The program around us wants an orderly end.
     ShutDown,
     /// The file was read, as a reload had asked.
-    Read(Box<Read>),
+    Read(Box<FileRead>),
     /// The health of backends has changed: all changes that have come in, at once.
     Health(Vec<Change>),
     /// A name was looked up.

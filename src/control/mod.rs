@@ -22,6 +22,7 @@ mod inbox;
 mod opening;
 pub mod phase;
 mod publish;
+mod reading;
 pub mod reload;
 mod retired;
 mod shutdown;

@@ -7,31 +7,20 @@
 //! backends a second, the p99 of small exchanges is 1.0 to 1.1 of what it is without reloads; it was 3 to 4 before the
 //! thread stepped back (`cargo bench --bench reload`).
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::sync::mpsc;
 
 use super::bind::BindError;
-use super::file::{self, FileError};
+use super::file::FileError;
 use super::inbox::Event;
 use super::phase::Phase;
+use super::reading::{FileRead, Readers};
 use super::{Control, notify};
 use crate::config::diff::Diff;
 use crate::config::{Config, Machine};
 use crate::pool::registry::ReloadResult;
-use crate::sys::machine;
-
-/// How long a reload waits for its file; a disk takes milliseconds.
-const READ_LIMIT: Duration = Duration::from_secs(10);
-
-/// Reads that may be under way, those included that nobody waits for any more: each keeps a thread.
-const READERS: usize = 4;
 
 /// Where a reload finds the configuration.
 #[derive(Debug, Clone)]
@@ -52,10 +41,6 @@ impl std::fmt::Debug for OnReload {
     }
 }
 
-/// What came of reading the file: a configuration, and the machine that it was checked against.
-#[derive(Debug)]
-pub struct Read(Result<(Config, Machine), Error>);
-
 /// Why a configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -75,7 +60,7 @@ pub(super) struct Reloads {
     /// What limits are checked against.
     machine: Machine,
     events: mpsc::Sender<Event>,
-    readers: Arc<Semaphore>,
+    readers: Readers,
     state: State,
 }
 
@@ -104,8 +89,7 @@ impl Reloads {
         machine: Machine,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let readers = Arc::new(Semaphore::new(READERS));
-        Self { reload_from, on_reload, machine, events, readers, state: State::Idle }
+        Self { reload_from, on_reload, machine, events, readers: Readers::default(), state: State::Idle }
     }
 
     /// Has the file read, or read once more if it is being read; whether that is a new reload.
@@ -119,35 +103,12 @@ impl Reloads {
             return false;
         }
         self.state = State::Reading;
-        let (events, reading) = (self.events.clone(), read(path.clone(), self.machine, Arc::clone(&self.readers)));
+        let (events, reading) = (self.events.clone(), self.readers.read(path.clone(), self.machine));
         tokio::spawn(async move {
             // Nobody wants to know any more when the receiver is gone.
-            let _ = events.send(Event::Read(Box::new(Read(reading.await)))).await;
+            let _ = events.send(Event::Read(Box::new(reading.await))).await;
         });
         true
-    }
-}
-
-/// Reads and validates, on a thread that may be left behind.
-async fn read(path: PathBuf, machine: Machine, readers: Arc<Semaphore>) -> Result<(Config, Machine), Error> {
-    let failed = |source| FileError::Read { path: path.clone(), source };
-    let Ok(reader) = readers.try_acquire_owned() else {
-        return Err(failed(io::Error::new(io::ErrorKind::TimedOut, "earlier reads of it hang")).into());
-    };
-    let reading = {
-        let path = path.clone();
-        spawn_blocking(move || {
-            // Others may have changed it since.
-            let machine = Machine { ephemeral_ports: machine::ephemeral_ports(), ..machine };
-            let config = file::read(&path, &machine);
-            drop(reader);
-            config.map(|config| (config, machine))
-        })
-    };
-    match timeout(READ_LIMIT, reading).await {
-        Ok(Ok(read)) => Ok(read?),
-        Ok(Err(panicked)) => Err(failed(panicked.into()).into()),
-        Err(elapsed) => Err(failed(elapsed.into()).into()),
     }
 }
 
@@ -163,9 +124,9 @@ impl Control {
     }
 
     /// Puts in force what was read.
-    pub(super) fn end_reload(&mut self, read: Read) {
+    pub(super) fn end_reload(&mut self, read: FileRead) {
         let is_asked_again = std::mem::replace(&mut self.reloads.state, State::Idle) == State::Again;
-        let result = read.0.and_then(|(config, machine)| {
+        let result = read.map_err(Error::from).and_then(|(config, machine)| {
             self.reloads.machine = machine;
             self.put_in_force(config).map_err(Error::from)
         });

@@ -278,7 +278,11 @@ impl SessionTimer<'_> {
     ///
     /// # Errors
     /// Which of the two came first.
-    pub async fn within<T>(&self, limit: Duration, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, WaitError> {
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        mut future: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, WaitError> {
         let until = Tick::now().after(limit);
         self.session.change(Phase::Waiting(Some(until)));
         self.sessions.sweep_by(until);
