@@ -14,7 +14,7 @@ use crate::config::{Config, ListenerName, Machine};
 use crate::control::bind::BindError;
 use crate::control::phase::Phase;
 use crate::control::reload::{OnReload, ReloadFrom};
-use crate::control::signals::Kept;
+use crate::control::signals::PendingSignals;
 use crate::control::{Control, EVENT_QUEUE, Event, Parts};
 use crate::pool::registry::Registry;
 use crate::pool::snapshot::Snapshot;
@@ -92,7 +92,7 @@ impl App {
     pub fn start(
         config: Config,
         reload_from: ReloadFrom,
-        signals: Option<Kept>,
+        signals: Option<PendingSignals>,
         on_reload: impl Fn(&Config) + Send + 'static,
     ) -> Result<Self, StartError> {
         sys::machine::raise_descriptor_limit()?;
@@ -137,11 +137,15 @@ impl App {
         match outcome.recv() {
             Ok(Ok(started)) => Ok(Self { snapshot, registry, phase: watched, events, started, thread }),
             Ok(Err(error)) => {
-                // It has said all it had to say.
+                // The thread ends after its report.
                 let _ = thread.join();
                 Err(error)
             }
-            Err(_) => Err(io::Error::other("the control thread ended early").into()),
+            Err(_) => {
+                // It has panicked; the record of that is in the log once it has ended.
+                let _ = thread.join();
+                Err(io::Error::other("the control thread ended early").into())
+            }
         }
     }
 
@@ -188,7 +192,13 @@ impl App {
 type Report = std::sync::mpsc::SyncSender<Result<Started, StartError>>;
 
 /// The control thread's life: start everything, serve to the end, and say meanwhile how the start went.
-async fn live(config: Config, mut parts: Parts, signals: Option<Kept>, observed: Arc<Observed>, report: &Report) {
+async fn live(
+    config: Config,
+    mut parts: Parts,
+    signals: Option<PendingSignals>,
+    observed: Arc<Observed>,
+    report: &Report,
+) {
     let mut phase = observed.phase.clone();
     let start = async {
         // An address from the configuration is checked before anything else may happen.

@@ -18,7 +18,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::control::signals::Kept;
+use crate::control::signals::PendingSignals;
 use crate::{VERSION, logging};
 
 /// What the program tells its caller.
@@ -136,11 +136,11 @@ Exit codes: 0 valid, 1 not valid, 2 the arguments make no sense";
 /// Runs the program with the arguments of the process.
 pub fn main() -> Exit {
     // Before anything else: from here on no signal is lost, and none kills. What is no service dies of them as usual.
-    let signals = env::args_os().nth(1).is_some_and(|command| command == "run").then(Kept::install);
+    let signals = env::args_os().nth(1).is_some_and(|command| command == "run").then(PendingSignals::install);
     let Arguments { command, test, config, format } = Arguments::parse();
     match command {
         Some(Command::Run(arguments)) => {
-            run::run(arguments.config, arguments.log_format, signals.unwrap_or_else(Kept::install))
+            run::run(arguments.config, arguments.log_format, signals.unwrap_or_else(PendingSignals::install))
         }
         Some(Command::Check(arguments)) => check(&arguments.config, arguments.format),
         Some(Command::Schema) => schema::run(),

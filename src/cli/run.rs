@@ -11,7 +11,7 @@ use crate::app::{self, App};
 use crate::config::Config;
 use crate::control::file::{self, FileError};
 use crate::control::reload::ReloadFrom;
-use crate::control::signals::Kept;
+use crate::control::signals::PendingSignals;
 use crate::logging;
 
 /// What `--help` adds.
@@ -32,7 +32,7 @@ Exit codes: 0 clean stop, 1 the configuration is not valid, 2 the arguments make
 instance because an address is in use";
 
 /// Runs the balancer until it is told to stop, by one of the `signals` that have been kept since the process began.
-pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Result<Kept>) -> Exit {
+pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Result<PendingSignals>) -> Exit {
     let (signals, read) = match signals.and_then(|signals| Ok((read(&path, &signals)?, signals))) {
         Ok((read, signals)) => (signals, read),
         Err(error) => {
@@ -78,7 +78,7 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Resul
 }
 
 /// Reads the file, which takes as long as whoever holds it likes; `None` if a signal ends us meanwhile.
-fn read(path: &Path, signals: &Kept) -> io::Result<Option<Result<Config, FileError>>> {
+fn read(path: &Path, signals: &PendingSignals) -> io::Result<Option<Result<Config, FileError>>> {
     let runtime = super::runtime()?;
     let path = path.to_owned();
     let read = runtime.block_on(async {

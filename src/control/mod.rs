@@ -42,7 +42,7 @@ use self::bind::{BindError, Binder};
 use self::desired::Sources;
 use self::inbox::Inbox;
 pub use self::inbox::{EVENT_QUEUE, Event};
-use self::opening::{Opening, Waiting};
+use self::opening::{Opening, UnopenedAddr};
 use self::phase::Phase;
 use self::publish::Publisher;
 use self::reload::{OnReload, ReloadFrom, Reloads};
@@ -193,7 +193,7 @@ impl Control {
         for (bound, sockets) in added {
             let check = snapshot.binds.get(&bound.id).and_then(|view| view.pool().config.health_check.as_ref());
             let until = Instant::now() + check.map_or(NAMES_LIMIT, |check| check.timeout);
-            self.opening.add(Waiting { bound, sockets, until });
+            self.opening.add(UnopenedAddr { bound, sockets, until });
         }
         let names = self.publisher.desired().names();
         self.sources.discovered.keep(&names);
@@ -231,7 +231,10 @@ impl Control {
         let pools = &self.sources.file.pools;
         let closes = |pool: &PoolName| pools.get(pool).is_some_and(|pool| pool.on_down == OnDown::Close);
         let mut is_any_cut = false;
-        for change in changes.iter().filter(|change| change.to == Health::Down && closes(&change.backend.key.pool)) {
+        let is_cut = |change: &&Change| {
+            change.to == Health::Down && closes(&change.backend.key.pool) && self.publisher.is_current(change)
+        };
+        for change in changes.iter().filter(is_cut) {
             change.backend.cut();
             is_any_cut = true;
         }

@@ -13,12 +13,12 @@ use crate::pool::snapshot::BindId;
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Opening {
-    waiting: Vec<Waiting>,
+    waiting: Vec<UnopenedAddr>,
 }
 
 /// A bound address with one socket for each worker that is to serve it.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct UnopenedAddr {
     pub(super) bound: Bound,
     pub(super) sockets: Vec<OwnedFd>,
     /// When it is opened whatever is known by then.
@@ -27,7 +27,7 @@ pub(super) struct Waiting {
 
 impl Opening {
     /// One more waits.
-    pub(super) fn add(&mut self, waiting: Waiting) {
+    pub(super) fn add(&mut self, waiting: UnopenedAddr) {
         self.waiting.push(waiting);
     }
 
@@ -52,7 +52,7 @@ impl Opening {
     }
 
     /// Takes out those that have waited long enough, or whose pool `is_decided`.
-    pub(super) fn take_ready(&mut self, now: Instant, is_decided: impl Fn(BindId) -> bool) -> Vec<Waiting> {
+    pub(super) fn take_ready(&mut self, now: Instant, is_decided: impl Fn(BindId) -> bool) -> Vec<UnopenedAddr> {
         self.waiting.extract_if(.., |waiting| waiting.until <= now || is_decided(waiting.bound.id)).collect()
     }
 }

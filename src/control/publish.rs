@@ -82,6 +82,15 @@ impl Publisher {
         self.put_in_force(&old, pools, binder);
     }
 
+    /// Whether the backend that a change is of is still what it was when that happened.
+    pub(super) fn is_current(&self, change: &Change) -> bool {
+        let key = &change.backend.key;
+        let in_force = self.in_force();
+        let view = in_force.pools.get(&key.pool);
+        let backend = view.and_then(|view| view.backends.get(view.position(&key.backend)?));
+        backend.is_some_and(|backend| is_of(change, backend))
+    }
+
     /// Publishes the same once more, without the addresses that the binder has forgotten.
     pub(super) fn publish_binds(&mut self, binder: &Binder) {
         let old = self.in_force();
@@ -190,10 +199,7 @@ fn with_health(view: &Arc<PoolView>, changes: &[&Change]) -> Arc<PoolView> {
     let mut backends = view.backends.clone();
     for change in changes {
         let backend = view.position(&change.backend.key.backend).and_then(|position| backends.get_mut(position));
-        if let Some(backend) = backend
-            && backend.endpoint.as_ref() == Some(&change.endpoint)
-            && backend.admin != AdminState::Maint
-        {
+        if let Some(backend) = backend.filter(|backend| is_of(change, backend)) {
             backend.health = change.to;
         }
     }
@@ -201,6 +207,11 @@ fn with_health(view: &Arc<PoolView>, changes: &[&Change]) -> Arc<PoolView> {
         return Arc::clone(view);
     }
     Arc::new(PoolView::build(view.name.clone(), Arc::clone(&view.config), backends, Some(view)))
+}
+
+/// Whether a change is of the backend as it is now: at this address, and not taken out of use.
+fn is_of(change: &Change, backend: &BackendView) -> bool {
+    backend.endpoint.as_ref() == Some(&change.endpoint) && backend.admin != AdminState::Maint
 }
 
 /// Whether anybody asks for the health of a pool's backends.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, low_level};
 use tokio::net::UnixStream;
 
@@ -22,14 +22,14 @@ pub enum Signal {
 
 /// The signals that have come and that nobody has taken. As the kernel does, it keeps one of each kind.
 #[derive(Debug)]
-pub struct Kept {
+pub struct PendingSignals {
     reload: Arc<AtomicBool>,
     terminate: Arc<AtomicBool>,
     /// Readable whenever a signal has come since it was last read.
     wake: StdUnixStream,
 }
 
-/// Kept signals within a runtime.
+/// PendingSignals signals within a runtime.
 #[derive(Debug)]
 pub struct Signals {
     reload: Arc<AtomicBool>,
@@ -37,7 +37,7 @@ pub struct Signals {
     wake: UnixStream,
 }
 
-impl Kept {
+impl PendingSignals {
     /// Installs the handlers, and has the signals delivered even if whoever started us had them blocked. From here on no
     /// signal of ours kills the process, and it stays so to the end.
     ///
@@ -50,6 +50,10 @@ impl Kept {
             // The order matters: whoever is woken must find the flag.
             flag::register(signal, Arc::clone(kept))?;
             low_level::pipe::register(signal, signalled.try_clone()?)?;
+        }
+        // They mean nothing yet; a log rotation that sends one out of habit must not end the process.
+        for signal in [SIGUSR1, SIGUSR2] {
+            flag::register(signal, Arc::default())?;
         }
         wake.set_nonblocking(true)?;
         sys::signal::unblock(&[SIGHUP, SIGTERM, SIGINT])?;

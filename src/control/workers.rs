@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::opening::Waiting;
+use super::opening::UnopenedAddr;
 use crate::pool::snapshot::BindId;
 use crate::worker::{Command, Worker};
 
@@ -30,7 +30,7 @@ impl Workers {
     }
 
     /// Has an address served, by as many workers as there are sockets for it.
-    pub(super) fn serve(&self, Waiting { bound, sockets, .. }: Waiting) {
+    pub(super) fn serve(&self, UnopenedAddr { bound, sockets, .. }: UnopenedAddr) {
         for (worker, socket) in self.0.iter().zip(sockets) {
             worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket));
         }

@@ -24,7 +24,7 @@ use crate::pool::snapshot::{BindId, Snapshot};
 use crate::sys::clock::Tick;
 use crate::sys::errno;
 use crate::sys::readiness;
-use crate::sys::socket::{self, ClientAddr};
+use crate::sys::socket::{self, Accepted, ClientAddr};
 
 /// Connections accepted before other tasks of the worker get their turn.
 const BATCH: usize = 16;
@@ -111,7 +111,7 @@ impl Acceptor {
     }
 
     /// Makes a session of a connection, here or on a less busy worker, unless a limit says no.
-    fn admit(&self, fd: OwnedFd, client: ClientAddr, spawn: &impl Fn(Admitted)) {
+    fn admit(&self, fd: Accepted, client: ClientAddr, spawn: &impl Fn(Admitted)) {
         self.local.activity.note();
         let accepted_at = Instant::now();
         let admit = |snapshot: &Snapshot| {
@@ -119,13 +119,12 @@ impl Acceptor {
             Some((Arc::clone(view), self.permits(view, snapshot.config.max_connections.get())))
         };
         let Some((view, permits)) = self.local.with_snapshot(admit) else {
-            // The listener is gone from the configuration and this was queued after its last snapshot.
-            socket::reset_on_close(&fd);
+            // The listener is gone from the configuration and this was queued after its last snapshot: it is reset.
             return;
         };
         let permits = match permits {
             Ok(permits) => permits,
-            Err(reason) => return self.refuse(&fd, &view, reason),
+            Err(reason) => return self.refuse(fd, &view, reason),
         };
         let placed = self.local.placement.place(self.local.id);
         let admitted = Admitted { fd, client, view, permits, placed, accepted_at };
@@ -147,8 +146,8 @@ impl Acceptor {
         })
     }
 
-    fn refuse(&self, fd: &OwnedFd, view: &TcpView, reason: RefuseReason) {
-        socket::reset_on_close(fd);
+    fn refuse(&self, fd: Accepted, view: &TcpView, reason: RefuseReason) {
+        drop(fd);
         view.state.stats.at(self.local.id).refused.at(reason.index()).add(1);
         if let Some(suppressed) = self.local.registry.refusals.allow(Tick::now()) {
             let listener = view.state.name.as_str();

@@ -8,29 +8,29 @@ use std::task::{Poll, Waker};
 #[derive(Debug, Default)]
 pub struct Activity {
     /// Wraps around; only compared.
-    turns: Cell<u32>,
-    /// Who waits for the next turn.
+    count: Cell<u32>,
+    /// Who waits for it to do something.
     waiting: RefCell<Option<Waker>>,
 }
 
 impl Activity {
     /// Notes that bytes have moved or a connection has come.
     pub fn note(&self) {
-        self.turns.set(self.turns.get().wrapping_add(1));
+        self.count.set(self.count.get().wrapping_add(1));
         if let Some(waiting) = self.waiting.take() {
             waiting.wake();
         }
     }
 
     /// How often that was; wraps around.
-    pub fn turns(&self) -> u32 {
-        self.turns.get()
+    pub fn count(&self) -> u32 {
+        self.count.get()
     }
 
-    /// Waits until there are other turns than the `seen` ones.
+    /// Waits until it has done something since `seen`.
     pub async fn after(&self, seen: u32) {
         poll_fn(|cx| {
-            if self.turns.get() != seen {
+            if self.count.get() != seen {
                 return Poll::Ready(());
             }
             *self.waiting.borrow_mut() = Some(cx.waker().clone());

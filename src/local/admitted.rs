@@ -1,19 +1,18 @@
 //! An accepted connection on its way to the worker that serves it.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::placement::Placed;
 use crate::pool::admission::Permits;
 use crate::pool::listener::TcpView;
-use crate::sys::socket::ClientAddr;
+use crate::sys::socket::{Accepted, ClientAddr};
 
 /// An accepted connection that may become a session. It can move to another worker: nothing of it is registered yet.
 #[derive(Debug)]
 pub struct Admitted {
     /// The client's socket, non-blocking.
-    pub fd: OwnedFd,
+    pub fd: Accepted,
     /// Who connected.
     pub client: ClientAddr,
     /// The listener as it was when the connection was accepted.

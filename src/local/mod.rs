@@ -21,7 +21,7 @@ use tokio::task::yield_now;
 
 use self::activity::Activity;
 use self::admitted::Admitted;
-use self::pipes::{Loan, Pipes};
+use self::pipes::{Pipes, PooledPipe};
 use self::placement::Placement;
 use self::sessions::Sessions;
 use crate::metrics::WorkerId;
@@ -116,13 +116,13 @@ impl Local {
     }
 
     /// An empty pipe, unless this worker has its share of what the descriptor limit leaves over, or the kernel refuses.
-    pub fn borrow_pipe(&self) -> Option<Loan> {
+    pub fn take_pipe(&self) -> Option<PooledPipe> {
         let share = || self.with_snapshot(|snapshot| snapshot.config.max_pipes) / self.inboxes.len();
-        self.pipes.borrow(share)
+        self.pipes.take(share)
     }
 
     /// Whether there is a pipe to be had now.
     pub fn has_pipe(&self) -> bool {
-        self.borrow_pipe().is_some()
+        self.take_pipe().is_some()
     }
 }

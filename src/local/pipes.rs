@@ -23,18 +23,18 @@ pub struct Pipes {
     refused: Cell<Option<Tick>>,
 }
 
-/// A pipe on loan. It returns to the cache when it is dropped empty, and is closed when bytes are left in it.
+/// A pipe of the cache. It returns there when it is dropped empty, and is closed when bytes are left in it.
 #[derive(Debug)]
-pub struct Loan {
+pub struct PooledPipe {
     pipe: Option<Pipe>,
     pipes: Rc<Pipes>,
 }
 
 impl Pipes {
     /// An empty pipe; `None` while the kernel refuses, and when there are `limit` of them.
-    pub fn borrow(self: &Rc<Self>, limit: impl FnOnce() -> usize) -> Option<Loan> {
+    pub fn take(self: &Rc<Self>, limit: impl FnOnce() -> usize) -> Option<PooledPipe> {
         let pipe = self.spares.borrow_mut().pop().or_else(|| self.create(limit()))?;
-        Some(Loan { pipe: Some(pipe), pipes: Rc::clone(self) })
+        Some(PooledPipe { pipe: Some(pipe), pipes: Rc::clone(self) })
     }
 
     fn create(&self, limit: usize) -> Option<Pipe> {
@@ -65,21 +65,21 @@ impl Pipes {
     }
 }
 
-impl Deref for Loan {
+impl Deref for PooledPipe {
     type Target = Pipe;
 
     fn deref(&self) -> &Pipe {
-        self.pipe.as_ref().expect("a loan has its pipe until it is dropped")
+        self.pipe.as_ref().expect("it has its pipe until it is dropped")
     }
 }
 
-impl DerefMut for Loan {
+impl DerefMut for PooledPipe {
     fn deref_mut(&mut self) -> &mut Pipe {
-        self.pipe.as_mut().expect("a loan has its pipe until it is dropped")
+        self.pipe.as_mut().expect("it has its pipe until it is dropped")
     }
 }
 
-impl Drop for Loan {
+impl Drop for PooledPipe {
     fn drop(&mut self) {
         if let Some(pipe) = self.pipe.take() {
             self.pipes.take_back(pipe);
@@ -97,12 +97,12 @@ mod tests {
     #[test]
     fn pipes_are_bounded_and_come_back() {
         let pipes = Rc::new(Pipes::default());
-        let first = pipes.borrow(|| 2).expect("first");
-        let _second = pipes.borrow(|| 2).expect("second");
-        assert!(pipes.borrow(|| 2).is_none());
+        let first = pipes.take(|| 2).expect("first");
+        let _second = pipes.take(|| 2).expect("second");
+        assert!(pipes.take(|| 2).is_none());
         drop(first);
         assert_eq!(pipes.spares.borrow().len(), 1);
-        assert!(pipes.borrow(|| 2).is_some());
+        assert!(pipes.take(|| 2).is_some());
     }
 
     #[test]
@@ -110,10 +110,10 @@ mod tests {
         let pipes = Rc::new(Pipes::default());
         let (mut client, source) = UnixStream::pair().expect("socket pair");
         client.write_all(b"left over").expect("write");
-        let mut loan = pipes.borrow(|| 1).expect("pipe");
-        loan.fill(&source, usize::MAX).expect("fill");
-        drop(loan);
+        let mut pipe = pipes.take(|| 1).expect("pipe");
+        pipe.fill(&source, usize::MAX).expect("fill");
+        drop(pipe);
         assert!(pipes.spares.borrow().is_empty());
-        assert!(pipes.borrow(|| 1).is_some(), "its place is free again");
+        assert!(pipes.take(|| 1).is_some(), "its place is free again");
     }
 }

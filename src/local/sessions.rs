@@ -31,6 +31,10 @@ pub struct Sessions {
     sessions: RefCell<Slab<Rc<Session>>>,
     /// When the next sweep is due; `None` while nothing could be overdue.
     next_sweep: Cell<Option<Tick>>,
+    /// When the last one was.
+    swept_at: Cell<Tick>,
+    /// Why every session ends, also those that are still to come.
+    ending: Cell<Option<CloseReason>>,
     sooner: Notify,
 }
 
@@ -46,13 +50,15 @@ struct Session {
 /// How far a session has come, as far as time and orders are concerned.
 ///
 /// ```text
-///              limit passed
-///   Waiting ----------------> Expired        an attempt is given up, the session goes on
-///    ^  |  ^                     |
-///    |  |  +---------------------+           the next attempt
-///    |  | connected
-///    |  v            silent for its limit
-///   Relaying ------------------------------> Ending        also from every other phase, by an order
+///            limit passed
+///   Waiting --------------> Expired       an attempt is given up, the session goes on
+///    |   ^                   |   |
+///    |   +--next attempt-----+   |
+///    | connected                 | connected after all
+///    v                           |
+///   Relaying <-------------------+
+///    |   silent for its limit
+///    +--------------------> Ending        also from every other phase, when it is told to
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -114,17 +120,16 @@ pub struct SessionTimer<'a> {
 impl Sessions {
     /// Enters a session, without a limit yet.
     pub fn enter(&self) -> SessionTimer<'_> {
-        let session = Rc::new(Session {
-            phase: Cell::new(Phase::Waiting(None)),
-            waker: RefCell::new(None),
-            backend: RefCell::new(None),
-        });
+        let phase = self.ending.get().map_or(Phase::Waiting(None), Phase::Ending);
+        let session =
+            Rc::new(Session { phase: Cell::new(phase), waker: RefCell::new(None), backend: RefCell::new(None) });
         let key = self.sessions.borrow_mut().insert(Rc::clone(&session));
         SessionTimer { sessions: self, key, session }
     }
 
-    /// Tells every session to end.
+    /// Tells every session to end, those included that are entered from now on.
     pub fn end_all(&self, reason: CloseReason) {
+        self.ending.set(Some(reason));
         self.sessions.borrow().iter().for_each(|(_, session)| session.end(reason));
     }
 
@@ -151,6 +156,7 @@ impl Sessions {
 
     /// Ends what is overdue at `now` and notes when something next could be.
     fn sweep_once(&self, now: Tick) {
+        self.swept_at.set(now);
         let mut next = None;
         for (_, session) in self.sessions.borrow().iter() {
             session.sweep(now);
@@ -162,8 +168,9 @@ impl Sessions {
         self.next_sweep.set(next.map(|next| next.max(now.after(SWEEP_SPACING))));
     }
 
-    /// Makes sure that a sweep happens at `due` at the latest.
+    /// Makes sure that a sweep happens at `due` at the latest, or as soon after that as sweeps may follow each other.
     fn sweep_by(&self, due: Tick) {
+        let due = due.max(self.swept_at.get().after(SWEEP_SPACING));
         if self.next_sweep.get().is_none_or(|next| due < next) {
             self.next_sweep.set(Some(due));
             self.sooner.notify_one();
@@ -425,6 +432,14 @@ mod tests {
         sessions.end_cut();
         assert_eq!(ending_of(&before), Some(CloseReason::BackendDown));
         assert_eq!(ending_of(&after), None);
+    }
+
+    #[test]
+    fn a_session_that_comes_when_all_are_told_to_end_is_told_too() {
+        let sessions = Sessions::default();
+        sessions.end_all(CloseReason::Shutdown);
+        let late = enter(&sessions, LIMIT);
+        assert_eq!(ending_of(&late), Some(CloseReason::Shutdown));
     }
 
     #[test]

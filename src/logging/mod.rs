@@ -5,6 +5,7 @@
 //! access log is an ordinary target, `evenkeel::access`, so that a filter can switch it off or let only it through.
 
 mod queue;
+mod text;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
@@ -143,7 +144,8 @@ where
 {
     let layer = fmt::layer().with_writer(queue).with_ansi(color == Color::On);
     match format {
-        Format::Text => layer.boxed(),
+        Format::Text if color == Color::On => layer.boxed(),
+        Format::Text => layer.event_format(text::Text).boxed(),
         Format::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     }
 }

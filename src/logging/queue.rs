@@ -9,7 +9,7 @@
 //! does not fit in a buffer, or cannot be written, is dropped and counted.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use thread_local::ThreadLocal;
 /// How long records gather after a write before the next: too short for a person to notice.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Bytes that wait in the buffer of one thread: half a second of the busiest access log.
-const BUFFER_BYTES: usize = 4 << 20;
+/// Bytes that wait in the buffer of one thread: some ten times what a worker leaves between two writes.
+const BUFFER_BYTES: usize = 1 << 20;
 
 /// Memory that a buffer keeps for the next records.
 const KEPT_BYTES: usize = 64 << 10;
@@ -31,7 +31,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// Where records are left.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// Each holds whole records, one a line.
+    /// Each holds whole records, which end with a line end.
     buffers: ThreadLocal<Mutex<Vec<u8>>>,
     /// The log thread, once it runs.
     log_thread: OnceLock<Thread>,
@@ -74,9 +74,10 @@ impl Queue {
         }
         buffer.extend_from_slice(record);
         drop(buffer);
-        // The log thread looks at every buffer once more after it has said that it rests. Either it finds this record, or
-        // this finds it resting, for one of the two had the buffer's lock first.
-        if self.is_resting.load(Ordering::Acquire) {
+        // The log thread looks at every buffer once more after it has said that it rests. Of the two fences one is first:
+        // either it finds this record, be it in a buffer that is new, or this finds it resting.
+        fence(Ordering::SeqCst);
+        if self.is_resting.load(Ordering::Relaxed) {
             self.wake();
         }
     }
@@ -89,14 +90,15 @@ impl Queue {
     }
 
     /// The life of the log thread.
-    fn empty_into(&self, mut writer: impl Write) {
+    fn empty_into(&self, writer: impl Write) {
         let _first = self.log_thread.set(thread::current());
-        let mut taken = Vec::new();
+        let (mut taken, mut writer) = (Vec::new(), Lines { writer, is_cut: false });
         loop {
             let is_ending = self.is_ending.load(Ordering::Acquire);
             let has_written = self.write_all_buffers(&mut taken, &mut writer);
             match (has_written, is_ending) {
-                (true, _) => thread::park_timeout(TICK),
+                (true, false) => thread::park_timeout(TICK),
+                (true, true) => {}
                 (false, true) => return,
                 (false, false) => self.rest(),
             }
@@ -104,13 +106,13 @@ impl Queue {
     }
 
     /// Writes what every thread has left; whether there was anything.
-    fn write_all_buffers(&self, taken: &mut Vec<u8>, writer: &mut impl Write) -> bool {
+    fn write_all_buffers(&self, taken: &mut Vec<u8>, writer: &mut Lines<impl Write>) -> bool {
         let mut has_written = false;
         for buffer in self.buffers.iter() {
             std::mem::swap(&mut *lock(buffer), taken);
             if !taken.is_empty() {
                 has_written = true;
-                let lost = write(taken, writer);
+                let lost = writer.write(taken);
                 self.dropped.fetch_add(lost, Ordering::Relaxed);
             }
             taken.clear();
@@ -121,7 +123,8 @@ impl Queue {
 
     /// Sleeps until there is a record.
     fn rest(&self) {
-        self.is_resting.store(true, Ordering::Release);
+        self.is_resting.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let is_empty = self.buffers.iter().all(|buffer| lock(buffer).is_empty());
         while is_empty && self.is_resting.load(Ordering::Acquire) && !self.is_ending.load(Ordering::Acquire) {
             thread::park();
@@ -153,19 +156,43 @@ impl Drop for LogThread {
     }
 }
 
-/// Writes all `records`; how many of them could not be written, the one included that was cut off.
-fn write(records: &[u8], writer: &mut impl Write) -> u64 {
-    let mut rest = records;
-    while !rest.is_empty() {
-        match writer.write(rest) {
-            Ok(written) if written > 0 => rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A stderr that does not block has no room.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(TICK),
-            Ok(_) | Err(_) => break,
+/// Writes whole records.
+struct Lines<W> {
+    writer: W,
+    /// Whether the last record was cut off within its line.
+    is_cut: bool,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes all `records`; how many of them could not be written, the one included that was cut off.
+    fn write(&mut self, records: &[u8]) -> u64 {
+        let mut rest = records;
+        if self.is_cut {
+            // What follows is not to become a part of the line that was cut off.
+            self.is_cut = !self.try_write(b"\n").is_empty();
         }
+        if !self.is_cut {
+            rest = self.try_write(records);
+            self.is_cut =
+                !rest.is_empty() && rest.len() < records.len() && records[records.len() - rest.len() - 1] != b'\n';
+        }
+        rest.iter().filter(|byte| **byte == b'\n').count() as u64
     }
-    rest.iter().filter(|byte| **byte == b'\n').count() as u64
+
+    /// Writes as much as can be written; what is left.
+    fn try_write<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.writer.write(rest) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A stderr that does not block has no room.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(TICK),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        rest
+    }
 }
 
 /// Nothing under these locks can panic halfway, so a poisoned buffer is still whole.
@@ -294,5 +321,35 @@ mod tests {
         (0..100).for_each(|_| queue.push(b"record\n"));
         drop(log_thread);
         assert_eq!(queue.dropped().load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_spoils_no_other() {
+        /// Has room for so many bytes, and later for more.
+        struct Full<'a>(&'a mut Vec<u8>, usize);
+
+        impl Write for Full<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let room = bytes.len().min(self.1);
+                if room == 0 {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.1 -= room;
+                self.0.extend_from_slice(&bytes[..room]);
+                Ok(room)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let mut written = Vec::new();
+        let mut lines = Lines { writer: Full(&mut written, 8), is_cut: false };
+        assert_eq!(lines.write(b"first\nsecond\nthird\n"), 2);
+        assert_eq!(lines.write(b"lost\n"), 1);
+        lines.writer.1 = 100;
+        assert_eq!(lines.write(b"fourth\n"), 0);
+        assert_eq!(written, b"first\nse\nfourth\n");
     }
 }

@@ -104,14 +104,34 @@ pub fn local_addr(socket: impl AsFd) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&socket).local_addr()?.as_socket())
 }
 
+/// A connection that was accepted and that nothing serves yet. Dropping it resets it: a client that nobody serves must not
+/// take that for an orderly end.
+#[derive(Debug)]
+pub struct Accepted(Option<OwnedFd>);
+
+impl Accepted {
+    /// The socket, for whoever serves it.
+    pub fn into_socket(mut self) -> OwnedFd {
+        self.0.take().expect("it is taken once, for that takes `self`")
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            reset_on_close(socket);
+        }
+    }
+}
+
 /// Takes one connection off a listening socket, non-blocking and close-on-exec.
 ///
 /// # Errors
 /// Whatever the kernel says; `WouldBlock` when none is waiting.
-pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, ClientAddr)> {
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(Accepted, ClientAddr)> {
     let (socket, addr) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
     let peer = addr.and_then(|addr| SocketAddr::try_from(addr).ok()).map_or(ClientAddr::Unix, ClientAddr::Inet);
-    Ok((socket, peer))
+    Ok((Accepted(Some(socket)), peer))
 }
 
 /// Makes the kernel ignore new connections to a listening TCP socket, while handshakes under way still complete.
@@ -238,7 +258,7 @@ mod tests {
     }
 
     /// The bound is generous: loopback handshakes take microseconds.
-    fn accept_within(listener: &OwnedFd, limit: Duration) -> io::Result<(OwnedFd, ClientAddr)> {
+    fn accept_within(listener: &OwnedFd, limit: Duration) -> io::Result<(Accepted, ClientAddr)> {
         let deadline = Instant::now() + limit;
         loop {
             match accept(listener.as_fd()) {
@@ -257,10 +277,21 @@ mod tests {
         let client = TcpStream::connect(addr).expect("connect");
         let (accepted, peer) = accept_within(&listener, Duration::from_secs(5)).expect("accept");
         assert_eq!(peer, ClientAddr::Inet(client.local_addr().expect("addr")));
+        let accepted = accepted.into_socket();
         let accepted = SockRef::from(&accepted);
         assert!(accepted.tcp_nodelay().expect("nodelay"));
         assert!(accepted.keepalive().expect("keepalive"));
         assert_eq!(accepted.tcp_keepalive_time().expect("time"), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_connection_that_nothing_serves_is_reset() {
+        let listener = listen_tcp(loopback()).expect("listen");
+        let addr = local_addr(&listener).expect("addr").expect("inet");
+        let mut client = TcpStream::connect(addr).expect("connect");
+        drop(accept_within(&listener, Duration::from_secs(5)).expect("accept"));
+        let error = std::io::Read::read(&mut client, &mut [0]).expect_err("no orderly end");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]

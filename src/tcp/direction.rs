@@ -21,7 +21,7 @@ use bytes::{Buf, Bytes};
 
 use super::socket::Socket;
 use crate::local::Local;
-use crate::local::pipes::Loan;
+use crate::local::pipes::PooledPipe;
 
 /// A read of this size or more is large: below it a copy costs less than two splices.
 const LARGE: usize = 16 << 10;
@@ -53,7 +53,7 @@ enum Tier {
     /// Through the worker's scratch buffer; what the sink would not take is kept.
     Copy(Bytes),
     /// Through a pipe, without touching the bytes; there is one while bytes are in it.
-    Splice(Option<Loan>),
+    Splice(Option<PooledPipe>),
 }
 
 /// How far the end of the stream has come.
@@ -178,11 +178,11 @@ impl Direction {
                 }
                 *backlog = Bytes::new();
             }
-            Tier::Splice(loan) => {
-                while let Some(pipe) = loan {
+            Tier::Splice(held) => {
+                while let Some(pipe) = held {
                     self.delivered += ready!(sink.poll_drain(cx, pipe))? as u64;
                     if pipe.queued() == 0 {
-                        *loan = None;
+                        *held = None;
                     }
                 }
             }
@@ -216,7 +216,7 @@ impl Direction {
 
     /// Moves what the source holds into a pipe, or copies while there is no pipe to be had.
     fn poll_splice(&mut self, cx: &mut Context<'_>, source: &Socket, local: &Local) -> Result<Poll<usize>, Broken> {
-        let Some(mut pipe) = local.borrow_pipe() else {
+        let Some(mut pipe) = local.take_pipe() else {
             self.prefer_copying();
             local.yield_turn(cx);
             return Ok(Poll::Pending);

@@ -10,6 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::sys::pipe::Pipe;
+use crate::sys::socket::Accepted;
 use crate::sys::tcp_info::{self, Answer};
 use crate::sys::{readiness, socket};
 
@@ -46,9 +47,9 @@ impl Socket {
     /// Registers a non-blocking socket that was accepted with the current worker's runtime.
     ///
     /// # Errors
-    /// The kernel has no room for another watch; the socket is closed then.
-    pub fn accepted(fd: OwnedFd) -> io::Result<Self> {
-        Self::new(fd, Delay::Never)
+    /// The kernel has no room for another watch; the connection is reset then.
+    pub fn accepted(fd: Accepted) -> io::Result<Self> {
+        Self::new(fd.into_socket(), Delay::Never)
     }
 
     /// As [`Socket::accepted`], for one that is being connected. Most short sessions send one small message, which is sent
@@ -61,7 +62,11 @@ impl Socket {
     }
 
     fn new(fd: OwnedFd, delay: Delay) -> io::Result<Self> {
-        let fd = readiness::watch(fd, Interest::READABLE | Interest::WRITABLE)?;
+        let watched = readiness::try_watch(fd, Interest::READABLE | Interest::WRITABLE);
+        let fd = watched.map_err(|(error, fd)| {
+            socket::reset_on_close(&fd);
+            error
+        })?;
         Ok(Self { fd, unread: Cell::new(false), resets: Cell::new(true), delay: Cell::new(delay) })
     }
 

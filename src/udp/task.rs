@@ -81,7 +81,7 @@ impl Forwarder {
 
     /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`burst`].
     fn wait_for_burst(&self, last_turn: &LastTurn) {
-        let is_idle = !last_turn.has_more && last_turn.activity == self.local.activity.turns();
+        let is_idle = !last_turn.has_more && last_turn.activity == self.local.activity.count();
         let expects_burst = self.clients.expects_burst() || self.backends.expects_burst();
         if is_idle && expects_burst && !self.local.is_busy_polling() {
             std::thread::sleep(burst::WAIT);
@@ -91,7 +91,7 @@ impl Forwarder {
     /// One turn for each side. A panic in it costs the flows of this address on this worker, and nobody else anything.
     fn serve(&mut self) -> LastTurn {
         self.local.activity.note();
-        let activity = self.local.activity.turns();
+        let activity = self.local.activity.count();
         if catch_unwind(AssertUnwindSafe(|| self.take_turn())).is_err() {
             self.start_over();
         }

@@ -18,12 +18,12 @@ use crate::local::Local;
 pub(super) async fn busy_poll(local: Rc<Local>, limit: Duration) {
     let activity = &local.activity;
     loop {
-        let mut seen = activity.turns();
+        let mut seen = activity.count();
         let mut since = Instant::now();
         while since.elapsed() < limit {
             yield_now().await;
-            if activity.turns() != seen {
-                seen = activity.turns();
+            if activity.count() != seen {
+                seen = activity.count();
                 since = Instant::now();
             }
         }

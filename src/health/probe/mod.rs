@@ -51,7 +51,9 @@ async fn attempt(endpoint: &Endpoint, check: &HealthCheck) -> Result<(), Failure
     match (&check.probe, endpoint) {
         (Probe::Udp(probe), Endpoint::Inet(addr)) => within(check.timeout, udp::exchange(*addr, probe)).await,
         (Probe::Dns(probe), Endpoint::Inet(addr)) => within(check.timeout, dns::ask(*addr, probe)).await,
-        (Probe::Tcp, _) | (_, Endpoint::Unix(_)) => tcp::connect(endpoint, check.timeout).await,
+        (Probe::Tcp, _) | (Probe::Udp(_) | Probe::Dns(_), Endpoint::Unix(_)) => {
+            tcp::connect(endpoint, check.timeout).await
+        }
     }
 }
 
