@@ -38,6 +38,8 @@ pub(super) struct Overhead {
     pub(super) of_a_worker: usize,
     /// Of all pools; what probes them takes descriptors.
     pub(super) backends: usize,
+    /// Each may have one probe under way at least.
+    pub(super) pools: usize,
     /// Each has one flow at least.
     pub(super) udp_listeners: usize,
 }
@@ -79,7 +81,7 @@ impl Capacity {
     /// That of `machine` beside `overhead`.
     pub(super) fn new(machine: &Machine, overhead: Overhead) -> Self {
         let sockets = (overhead.workers as u64).saturating_mul(overhead.of_a_worker as u64);
-        let probes = overhead.backends.min(MAX_PROBES_IN_FLIGHT) as u64;
+        let probes = overhead.backends.min(MAX_PROBES_IN_FLIGHT.max(overhead.pools)) as u64;
         let reserve = sockets.saturating_add(RESERVE + probes).saturating_add(overhead.udp_listeners as u64);
         Self { limit: machine.descriptor_limit, reserve, ports: machine.ephemeral_ports.into() }
     }
@@ -150,7 +152,7 @@ mod tests {
     const TCP: Requested =
         Requested { sessions: None, sessions_of_a_listener: None, has_tcp: true, flows: 0, flows_unsaid: 0 };
 
-    const OVERHEAD: Overhead = Overhead { workers: 2, of_a_worker: 3, backends: 100, udp_listeners: 0 };
+    const OVERHEAD: Overhead = Overhead { workers: 2, of_a_worker: 3, backends: 100, pools: 1, udp_listeners: 0 };
 
     fn capacity(descriptor_limit: u64) -> Capacity {
         let machine = Machine { descriptor_limit, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
@@ -173,6 +175,8 @@ mod tests {
         let machine = Machine { descriptor_limit: 1024, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
         let overhead = Overhead { udp_listeners: 2, ..OVERHEAD };
         assert_eq!(Capacity::new(&machine, overhead).reserve, 64 + 2 * 3 + 64 + 2);
+        let overhead = Overhead { backends: 1_000, pools: 100, ..OVERHEAD };
+        assert_eq!(Capacity::new(&machine, overhead).reserve, 64 + 2 * 3 + 100, "each pool probes");
     }
 
     #[test]
@@ -206,7 +210,7 @@ mod tests {
             for (has_tcp, flows_unsaid) in [(true, 0), (true, 1), (true, 3), (false, 1), (false, 3)] {
                 let listeners = usize::try_from(flows_unsaid).expect("3 at most");
                 let machine = Machine { descriptor_limit: limit, ephemeral_ports: 28_232, cpus: NonZeroUsize::MIN };
-                let overhead = Overhead { workers: 1, of_a_worker: 2, backends: 1, udp_listeners: listeners };
+                let overhead = Overhead { workers: 1, of_a_worker: 2, backends: 1, pools: 1, udp_listeners: listeners };
                 let capacity = Capacity::new(&machine, overhead);
                 let (sessions, flows, pipes) = divided(&capacity, &Requested { has_tcp, flows_unsaid, ..TCP });
                 let used = 2 * u64::from(sessions) + u64::from(flows) * flows_unsaid + 2 * pipes as u64;

@@ -24,6 +24,7 @@ pub(super) fn decide(
         workers,
         of_a_worker: listeners.iter().map(descriptors_of_a_worker).sum(),
         backends,
+        pools: file.pools().len(),
         udp_listeners: udp.len(),
     };
     let capacity = Capacity::new(machine, overhead);

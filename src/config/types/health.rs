@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::dns::{DnsName, RecordType, ResponseCode};
 
-/// Probes that may be under way at one time, all pools together. Descriptors are kept free for this many.
+/// Probes that may be under way at one time, all pools together; of more pools than this, one each. Descriptors are kept free
+/// for them.
 pub const MAX_PROBES_IN_FLIGHT: usize = 64;
 
 /// Active probes.
