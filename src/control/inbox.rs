@@ -21,8 +21,8 @@ pub enum Event {
     Read(Box<FileRead>),
     /// The health of backends has changed: all changes that have come in, at once.
     Health(Vec<Change>),
-    /// A name was looked up.
-    Resolved(Answer),
+    /// Names were looked up: all answers that have come in, at once.
+    Resolved(Vec<Answer>),
 }
 
 /// Events of this process's own not yet handled. There are few at one time: a read that has ended, whoever wants an end.
@@ -30,6 +30,9 @@ pub const EVENT_QUEUE: usize = 64;
 
 /// Changes of health that are handled together.
 const CHANGES_AT_ONCE: usize = 16_384;
+
+/// Answers of the resolver that are handled together.
+const ANSWERS_AT_ONCE: usize = 1_024;
 
 /// After changes of health were handled, the next ones wait for so many times as long as that took. A pool takes as long
 /// to build for one backend as for all of them, and its first verdicts come one by one: they would keep us busy.
@@ -57,7 +60,7 @@ impl Inbox {
     /// # Panics
     /// When the monitor or the resolver has panicked: without them the process would only seem to work.
     pub(super) async fn next(&mut self) -> Event {
-        let mut changes = Vec::new();
+        let (mut changes, mut answers) = (Vec::new(), Vec::new());
         tokio::select! {
             biased;
             signal = next_signal(self.signals.as_mut()) => Event::Signal(signal),
@@ -66,7 +69,10 @@ impl Inbox {
                 assert!(count > 0, "the health of backends is watched no more");
                 Event::Health(changes)
             }
-            answer = self.answers.recv() => Event::Resolved(answer.expect("the resolver lives as long as we do")),
+            count = self.answers.recv_many(&mut answers, ANSWERS_AT_ONCE) => {
+                assert!(count > 0, "names are looked up no more");
+                Event::Resolved(answers)
+            }
         }
     }
 }

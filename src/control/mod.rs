@@ -54,8 +54,7 @@ use crate::discovery::resolver::{Answer, Resolver};
 use crate::health::{Change, Monitor};
 use crate::pool::health::Health;
 use crate::pool::registry::Registry;
-use crate::pool::snapshot::{BindId, Snapshot};
-use crate::pool::view::BackendView;
+use crate::pool::snapshot::Snapshot;
 use crate::sys::udp::Capabilities;
 use crate::worker::{Command, Worker};
 
@@ -115,8 +114,8 @@ enum Next {
 }
 
 impl Control {
-    /// Puts the first configuration in force: binds, publishes, has backends watched and names looked up. Clients are
-    /// served once [`Control::run`] is.
+    /// Puts the first configuration in force: binds, publishes, has backends watched and names looked up. Clients who have
+    /// nothing to wait for are served from here on, the others while [`Control::run`] runs.
     ///
     /// # Errors
     /// An address cannot be bound. The workers stop then.
@@ -155,7 +154,6 @@ impl Control {
     /// Handles events until the process is to end, then ends it in order.
     pub async fn run(mut self) {
         let mut free = interval(FREE_EVERY);
-        self.open_ready();
         loop {
             let deadline = self.opening.deadline();
             tokio::select! {
@@ -176,7 +174,7 @@ impl Control {
             Event::Signal(Signal::Reload) => self.begin_reload(),
             Event::Read(read) => self.end_reload(*read),
             Event::Health(changes) => self.take_health(&changes),
-            Event::Resolved(answer) => self.take_answer(&answer),
+            Event::Resolved(answers) => self.take_answers(&answers),
         }
         Next::GoOn
     }
@@ -184,10 +182,10 @@ impl Control {
     /// Puts a configuration in force. Until everything that can fail has succeeded nothing changes.
     fn put_in_force(&mut self, config: Config) -> Result<Diff, BindError> {
         self.binder.forget_retired();
-        let plan = self.binder.prepare(&config)?;
+        let rebinding = self.binder.prepare(&config)?;
         let changes = Diff::new(&self.sources.file, &config);
         self.sources.replace_file(config);
-        let (added, removed) = self.binder.commit(plan);
+        let (added, removed) = self.binder.commit(rebinding);
         self.publish_desired();
         let snapshot = self.publisher.in_force();
         for (bound, sockets) in added {
@@ -215,9 +213,11 @@ impl Control {
         self.monitor.watch(&self.publisher.in_force().pools);
     }
 
-    /// Takes in what a name stands for.
-    fn take_answer(&mut self, answer: &Answer) {
-        if self.sources.discovered.learn(&answer.name, &answer.addrs) {
+    /// Takes in what names stand for.
+    fn take_answers(&mut self, answers: &[Answer]) {
+        let discovered = &mut self.sources.discovered;
+        let news = answers.iter().filter(|answer| discovered.learn(&answer.name, &answer.addrs)).count();
+        if news > 0 {
             self.publish_desired();
             self.open_ready();
         }
@@ -248,14 +248,7 @@ impl Control {
     /// Has those addresses served whose clients need not wait any more.
     fn open_ready(&mut self) {
         let snapshot = self.publisher.in_force();
-        let is_decided = |bind: BindId| {
-            let Some(view) = snapshot.binds.get(&bind) else { return false };
-            let awaits_names =
-                self.publisher.desired().pools.get(&view.pool().name).is_some_and(|it| it.awaits_names());
-            let is_decided = |backend: &BackendView| backend.weight == 0 || backend.health != Health::Checking;
-            !awaits_names && view.pool().backends.iter().all(is_decided)
-        };
-        for waiting in self.opening.take_ready(Instant::now(), is_decided) {
+        for waiting in self.opening.take_ready(Instant::now(), &snapshot, self.publisher.desired()) {
             self.workers.serve(waiting);
         }
         if self.opening.is_empty() && *self.phase.borrow() == Phase::Starting {

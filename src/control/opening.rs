@@ -8,7 +8,11 @@ use std::os::fd::OwnedFd;
 use tokio::time::Instant;
 
 use super::bind::Bound;
-use crate::pool::snapshot::BindId;
+use super::desired::Desired;
+use crate::pool::health::Health;
+use crate::pool::listener::View;
+use crate::pool::snapshot::{BindId, Snapshot};
+use crate::pool::view::PoolView;
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -51,8 +55,18 @@ impl Opening {
         self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
-    /// Takes out those that have waited long enough, or whose pool `is_decided`.
-    pub(super) fn take_ready(&mut self, now: Instant, is_decided: impl Fn(BindId) -> bool) -> Vec<UnopenedAddr> {
-        self.waiting.extract_if(.., |waiting| waiting.until <= now || is_decided(waiting.bound.id)).collect()
+    /// Takes out those that have waited long enough, or have nothing to wait for any more.
+    pub(super) fn take_ready(&mut self, now: Instant, snapshot: &Snapshot, desired: &Desired) -> Vec<UnopenedAddr> {
+        let is_ready = |waiting: &UnopenedAddr| {
+            let pool = snapshot.binds.get(&waiting.bound.id).map(View::pool);
+            waiting.until <= now || pool.is_some_and(|pool| is_decided(pool, desired))
+        };
+        self.waiting.extract_if(.., |waiting| is_ready(waiting)).collect()
     }
+}
+
+/// Whether it is known of every backend of a pool whether it serves, as far as it is to get anybody.
+fn is_decided(pool: &PoolView, desired: &Desired) -> bool {
+    let awaits_names = desired.pools.get(&pool.name).is_some_and(|pool| pool.awaits_names());
+    !awaits_names && pool.backends.iter().all(|backend| backend.weight == 0 || backend.health != Health::Checking)
 }

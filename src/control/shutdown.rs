@@ -74,9 +74,9 @@ impl Control {
             }
             match timeout_at((now + POLL).min(deadline), self.inbox.next()).await {
                 Ok(Event::Signal(Signal::Terminate)) => return Drained::NotAll,
-                Ok(Event::Signal(Signal::Reload)) => tracing::warn!("no reload while shutting down"),
+                Ok(Event::Signal(Signal::Reload) | Event::Read(_)) => tracing::warn!("no reload while shutting down"),
                 Ok(Event::Health(changes)) => self.take_health(&changes),
-                Ok(Event::ShutDown | Event::Read(_) | Event::Resolved(_)) | Err(_) => {}
+                Ok(Event::ShutDown | Event::Resolved(_)) | Err(_) => {}
             }
         }
     }

@@ -31,7 +31,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// Answers that nobody has taken yet; the resolver waits when there are more.
-const ANSWER_QUEUE: usize = 64;
+const ANSWER_QUEUE: usize = 1_024;
 
 /// What the resolver says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -102,13 +102,13 @@ impl Task {
         }
     }
 
-    /// Shares the probes that may be under way among the pools by the number of their backends, at least one each: so many
+    /// Shares the probes that may be under way: one for each pool, and the rest by the number of their backends. So many
     /// backends that hang hold up the probes of their own pool, and of no other.
     fn share_probes(&mut self) {
+        let rest = MAX_PROBES_IN_FLIGHT.saturating_sub(self.pools.len());
         let all = self.pools.values().map(WatchedPool::probed_backends).sum::<usize>().max(1);
         for pool in self.pools.values_mut() {
-            let share = (MAX_PROBES_IN_FLIGHT * pool.probed_backends() / all).max(1);
-            pool.set_share(share, &mut self.prober);
+            pool.set_share(1 + rest * pool.probed_backends() / all, &mut self.prober);
         }
     }
 
