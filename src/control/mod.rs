@@ -27,6 +27,7 @@ pub mod reload;
 mod retired;
 mod shutdown;
 pub mod signals;
+mod systemd;
 mod workers;
 
 use std::net::SocketAddr;
@@ -47,6 +48,7 @@ use self::phase::Phase;
 use self::publish::Publisher;
 use self::reload::{OnReload, ReloadFrom, Reloads};
 use self::signals::{Signal, Signals};
+use self::systemd::notify;
 use self::workers::Workers;
 use crate::config::diff::Diff;
 use crate::config::{BindAddr, Config, ListenerName, Machine, OnDown, PoolName};
@@ -276,12 +278,5 @@ impl Control {
             self.publisher.publish_binds(&self.binder);
         }
         self.publisher.free_unused();
-    }
-}
-
-/// Tells systemd, if it started us.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd was not told");
     }
 }

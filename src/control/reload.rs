@@ -12,12 +12,13 @@ use std::path::PathBuf;
 use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 
+use super::Control;
 use super::bind::BindError;
 use super::file::FileError;
 use super::inbox::Event;
 use super::phase::Phase;
 use super::reading::{FileRead, Readers};
-use super::{Control, notify};
+use super::systemd::notify;
 use crate::config::diff::Diff;
 use crate::config::{Config, Machine};
 use crate::pool::registry::ReloadResult;
@@ -68,8 +69,8 @@ pub(super) struct Reloads {
 ///
 /// ```text
 /// Idle --asked--> Reading --asked--> Again
-///  ^                 |                 |
-///  +-----read--------+ <-----read------+
+///  ^                |  ^               |
+///  +------read------+  +-----read------+
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

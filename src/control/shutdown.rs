@@ -5,10 +5,11 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Instant, timeout_at};
 
+use super::Control;
 use super::inbox::Event;
 use super::phase::Phase;
 use super::signals::Signal;
-use super::{Control, notify};
+use super::systemd::notify;
 use crate::metrics::reason::CloseReason;
 use crate::worker::Command;
 

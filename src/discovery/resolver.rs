@@ -2,7 +2,7 @@
 //!
 //! Every name is asked for once whenever the names are given, and one that has no answer again and again, ever less
 //! often. A resolver that hangs keeps a thread for as long as it does; so each name has at most one question under way,
-//! and all together [`MAX_LOOKUPS`].
+//! and there is a bound on all together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -7,11 +7,12 @@
 //!                                  └─ what clients' traffic came to, from the counters of the data plane
 //! ```
 //!
-//! One task, the [`monitor`], holds all that is known. It hands each result to the [`verdicts`] of its pool, which are
+//! One task, the `monitor`, holds all that is known. It hands each result to the `verdicts` of its pool, which are
 //! pure; when these change the health of a backend it publishes that in the backend's state, for workers that are about
 //! to use it, and tells whoever listens. What follows (a snapshot, sessions that end) is not its business. A probe does
 //! nothing but probe.
 
+mod change;
 mod monitor;
 mod pace;
 mod probe;
@@ -21,27 +22,13 @@ mod verdict;
 mod verdicts;
 mod watched;
 
-use std::sync::Arc;
-
 use tokio::sync::{mpsc, watch};
 
-use crate::pool::backend::{BackendState, Endpoint};
-use crate::pool::health::Health;
+pub use self::change::Change;
 use crate::pool::snapshot::Pools;
 
 /// Changes that nobody has taken yet; the monitor waits when there are more. About as many as a large pool has backends.
 const CHANGE_QUEUE: usize = 16_384;
-
-/// A backend whose health has changed.
-#[derive(Debug)]
-pub struct Change {
-    /// The backend, whose state has its new health.
-    pub backend: Arc<BackendState>,
-    /// Where it was asked. By now it may be elsewhere.
-    pub endpoint: Endpoint,
-    /// Its new health.
-    pub to: Health,
-}
 
 /// Has the health of backends watched, until it is dropped.
 #[derive(Debug)]

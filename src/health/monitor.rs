@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::Change;
+use super::change::Change;
 use super::prober::{Ended, Prober};
 use super::verdict::ProbeResult;
 use super::verdicts::Checks;

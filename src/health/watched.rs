@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::Change;
+use super::change::Change;
 use super::prober::{Ended, Prober};
 use super::traffic::Traffic;
 use super::verdict::ProbeResult;
