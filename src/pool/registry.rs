@@ -26,7 +26,7 @@ pub struct Registry {
     pub refusals: LogLimit,
     /// For complaints about lack of descriptors or memory.
     pub exhaustion: LogLimit,
-    /// Counts log records that stderr did not take in time; set by whoever writes logs.
+    /// Counts log records that stderr did not take, or not in time; set by whoever writes logs.
     pub log_records_dropped: OnceLock<Arc<AtomicU64>>,
     /// Reloads that took effect.
     pub reloads_done: AtomicU64,

@@ -24,7 +24,7 @@ pub(super) static FAMILIES: &[Family] = &[
     ),
     counter(
         "evenkeel_log_records_dropped_total",
-        "Log records, the access log's included, that stderr did not take in time.",
+        "Log records, the access log's included, that stderr did not take, or not in time.",
         Process(|all, out| {
             let dropped = all.registry.log_records_dropped.get().map_or(0, |dropped| dropped.load(Relaxed));
             out.count(&[], dropped);
