@@ -128,7 +128,7 @@ impl App {
             match runtime {
                 Ok(runtime) => {
                     runtime.block_on(live(config, parts, signals, observed, &report));
-                    // A resolver or a file that hangs holds a thread; nobody waits for its answer any more.
+                    // A resolver or a file that hangs holds a thread, whose answer is not needed any more.
                     runtime.shutdown_background();
                 }
                 Err(error) => drop(report.send(Err(error.into()))),

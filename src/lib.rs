@@ -40,7 +40,7 @@
 //! 1. SIGHUP ([`control::signals`]) has a task of its own read and validate the file.
 //! 2. The control task binds what is new. Until that has succeeded nothing has changed.
 //! 3. File, what was found out and what the operator says become one value ([`control::desired`]); a snapshot is built from
-//!    it and from what health says, and published; workers get new sockets and give up those that nobody wants.
+//!    it and from what health says, and published; workers get new sockets and give up those that are not wanted any more.
 //!
 //! # Where something new goes
 //!

@@ -35,7 +35,7 @@ impl LeastConnections {
         Self { candidates, start: AtomicUsize::new(0), index }
     }
 
-    /// Has the candidates' loads report to the index.
+    /// Makes the candidates' loads report to the index.
     pub(super) fn activate(&self) {
         if let Some(index) = &self.index {
             Load::register_all(self.candidates.iter().map(|candidate| &candidate.load), index);

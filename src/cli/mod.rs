@@ -168,7 +168,7 @@ fn refuse_without_command(config: Option<&Path>) -> Exit {
          `evenkeel -t -c {file}` validate"
     );
     let error = Arguments::command().error(ErrorKind::MissingSubcommand, message);
-    // Nothing is left to tell whoever closed stderr.
+    // With stderr closed there is nothing to be done about it.
     let _ = error.print();
     Exit::Usage
 }

@@ -77,7 +77,7 @@ pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Resul
     }
 }
 
-/// Reads the file, which takes as long as whoever holds it likes; `None` if a signal ends us meanwhile.
+/// Reads the file, which may take for ever; `None` if a signal ends us meanwhile.
 fn read(path: &Path, signals: &PendingSignals) -> io::Result<Option<Result<Config, FileError>>> {
     let runtime = super::runtime()?;
     let path = path.to_owned();

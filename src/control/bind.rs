@@ -1,7 +1,7 @@
 //! Bound addresses, from bind to close.
 //!
 //! A bound address outlives the listener that asked for it: when a listener is renamed, or its address moves to
-//! another, the sockets stay and nobody's connection is lost.
+//! another, the sockets stay and no connection is lost.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -50,7 +50,7 @@ struct Retired {
 pub struct Rebinding {
     /// New addresses with one socket for each worker that is to accept on it, from the first worker on.
     pub added: Vec<(BindAddr, Bound, Vec<OwnedFd>)>,
-    /// Addresses that nobody wants any more.
+    /// Addresses that are not wanted any more.
     pub removed: Vec<BindAddr>,
 }
 

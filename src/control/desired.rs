@@ -31,7 +31,7 @@ pub struct Sources {
     pub overrides: Overrides,
 }
 
-/// What was found out, by asking somebody else.
+/// What was found out, by asking a resolver or a registry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Discovered {
     /// Of the names that were asked for, the last good address; `None` if there never was one.
@@ -45,7 +45,7 @@ pub struct Discovered {
 pub struct Overrides {
     /// By backend.
     pub backends: BTreeMap<BackendKey, Override>,
-    /// Pools from which nobody gets a backend for now.
+    /// Pools whose backends get no new sessions for now.
     pub paused: BTreeSet<PoolName>,
 }
 

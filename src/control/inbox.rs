@@ -25,7 +25,7 @@ pub enum Event {
     Resolved(Vec<Answer>),
 }
 
-/// Events of this process's own not yet handled. There are few at one time: a read that has ended, whoever wants an end.
+/// Events of this process's own not yet handled. There are few at one time: a read that has ended, a request to stop.
 pub const EVENT_QUEUE: usize = 64;
 
 /// Changes of health that are handled together.

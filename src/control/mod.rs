@@ -5,12 +5,12 @@
 //! a file was read ───┤   inbox    control   ├─► commands to workers            (workers)
 //! a name resolved ───┼─────────►  one task ─┼─► what to watch                  (health)
 //! health changed ────┤                      ├─► names to look up               (discovery)
-//! somebody asks ─────┘                      └─► bound addresses                (bind, opening)
+//! asked to stop ─────┘                      └─► bound addresses                (bind, opening)
 //! ```
 //!
 //! One task owns all mutable state. It handles one event after the other, and awaits nothing while it does: whatever has
-//! to wait for somebody else is a task of its own that reports back. So a signal, a verdict and a reload are handled in
-//! milliseconds, whoever else hangs.
+//! to wait for something outside is a task of its own that reports back. So a signal, a verdict and a reload are handled in
+//! milliseconds, whatever else hangs.
 //!
 //! An event changes what is wanted ([`desired`]) or what is known (the health of backends); either way a new snapshot is
 //! built from both and published. `reload` is the path of a file, `shutdown` that of the end.
@@ -247,7 +247,7 @@ impl Control {
         self.inbox.rest(began.elapsed());
     }
 
-    /// Has those addresses served whose clients need not wait any more.
+    /// Opens the addresses whose clients need not wait any more.
     fn open_ready(&mut self) {
         let snapshot = self.publisher.in_force();
         for waiting in self.opening.take_ready(Instant::now(), &snapshot, self.publisher.desired()) {

@@ -1,4 +1,4 @@
-//! Bound addresses that nobody serves yet.
+//! Bound addresses that are not served yet.
 //!
 //! Clients of a new address wait in the kernel's queue until every backend of its pool has its first verdict: a moment's
 //! head start of a backup must not send them there. They wait for their own pool, for no other, and not for ever.
@@ -45,12 +45,12 @@ impl Opening {
         self.waiting.clear();
     }
 
-    /// Whether nobody waits.
+    /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// When somebody has waited long enough.
+    /// When the first of them has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.iter().map(|waiting| waiting.until).min()
     }
@@ -65,7 +65,7 @@ impl Opening {
     }
 }
 
-/// Whether it is known of every backend of a pool whether it serves, as far as it is to get anybody.
+/// Whether it is known of every backend of a pool whether it serves, as far as it may get clients.
 fn is_decided(pool: &PoolView, desired: &Desired) -> bool {
     let awaits_names = desired.pools.get(&pool.name).is_some_and(|pool| pool.awaits_names());
     !awaits_names && pool.backends.iter().all(|backend| backend.weight == 0 || backend.health != Health::Checking)

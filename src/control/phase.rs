@@ -1,4 +1,4 @@
-//! The life of the process, for whoever wants to watch it.
+//! The life of the process, to be watched.
 
 /// Where the process is in its life.
 ///

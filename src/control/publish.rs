@@ -109,7 +109,7 @@ impl Publisher {
         // old pickers, which read every load from here on.
         new.pools.values().for_each(|pool| pool.activate());
         drop(self.snapshot.swap(Arc::clone(&new)));
-        // First room, then more: snapshots may follow each other sooner than anybody frees what is unused.
+        // Here too, because snapshots may follow each other sooner than what is unused is freed otherwise.
         self.retired.free_unused();
         self.retired.keep(old, &new);
     }
@@ -194,7 +194,7 @@ fn health(pool: &DesiredPool, backend: &DesiredBackend, before: Option<&BackendV
     }
 }
 
-/// The same view with the health that was heard of. What was heard of elsewhere, or before nobody asked any more, is late.
+/// The same view with the health that was heard of. A change of a backend that has moved, or was taken out of use, is late.
 fn with_health(view: &Arc<PoolView>, changes: &[&Change]) -> Arc<PoolView> {
     let mut backends = view.backends.clone();
     for change in changes {
@@ -214,7 +214,7 @@ fn is_of(change: &Change, backend: &BackendView) -> bool {
     backend.endpoint.as_ref() == Some(&change.endpoint) && backend.admin != AdminState::Maint
 }
 
-/// Whether anybody asks for the health of a pool's backends.
+/// Whether a pool's backends are checked at all.
 fn is_checked(pool: &config::Pool) -> bool {
     pool.health_check.is_some() || pool.passive_check.is_some()
 }

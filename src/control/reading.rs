@@ -1,6 +1,6 @@
 //! Reading and validating the file for a reload, on a thread that may be left behind.
 //!
-//! It may take as long as whoever holds the file likes: a disk that hangs, a FIFO that nobody writes to.
+//! It may take for ever: a disk may hang, and the file may be a FIFO without a writer.
 
 use std::io;
 use std::path::PathBuf;

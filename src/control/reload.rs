@@ -1,6 +1,6 @@
 //! Reloading: read, validate, compare, bind, publish. All or nothing.
 //!
-//! The file is read and validated by a task; reading may take as long as whoever holds the file likes. What is left
+//! The file is read and validated by a task; reading may take for ever, see `reading`. What is left
 //! computes on the control thread for as long as it takes, some 30 ms for 10,000 backends, and clients do not notice: that
 //! thread steps back behind the workers (`sys::machine`), a backend is found by its name and not by looking through all,
 //! and what is replaced is never freed by a worker (`retired`). With everything on one CPU and two reloads of 10,000
@@ -93,7 +93,7 @@ impl Reloads {
         Self { reload_from, on_reload, machine, events, readers: Readers::default(), state: State::Idle }
     }
 
-    /// Has the file read, or read once more if it is being read; whether that is a new reload.
+    /// Starts reading the file, or notes that it is to be read once more; whether that is a new reload.
     fn ask(&mut self) -> bool {
         let ReloadFrom::File(path) = &self.reload_from else {
             tracing::info!("nothing to reload: this configuration is not from a file");
@@ -106,7 +106,7 @@ impl Reloads {
         self.state = State::Reading;
         let (events, reading) = (self.events.clone(), self.readers.read(path.clone(), self.machine));
         tokio::spawn(async move {
-            // Nobody wants to know any more when the receiver is gone.
+            // Sending fails only when the control task is gone.
             let _ = events.send(Event::Read(Box::new(reading.await))).await;
         });
         true

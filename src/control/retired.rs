@@ -1,4 +1,4 @@
-//! What was published and is no more, kept until nobody else has it.
+//! What was published and is no more, kept until nothing else refers to it.
 //!
 //! The last one to let go of something frees it. Sessions and flows hold views of pools for as long as they live, and a
 //! view of thousands of backends takes a millisecond to free: by holding on to it the control plane makes sure that it
@@ -28,7 +28,7 @@ impl Retired {
         }
     }
 
-    /// Frees what nobody else has. Nobody can come to have it again: it is not published any more.
+    /// Frees what nothing else refers to. No new reference can appear: it is not published any more.
     pub(super) fn free_unused(&mut self) {
         self.pools.retain(|view| Arc::strong_count(view) > 1);
         self.configs.retain(|config| Arc::strong_count(config) > 1);

@@ -16,13 +16,13 @@ use crate::worker::Command;
 /// How long sessions that were told to end may take to leave their records.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
 
-/// Between two looks at whether anybody is left.
+/// Between two looks at whether sessions or flows are left.
 const POLL: Duration = Duration::from_millis(20);
 
 /// How a wait for the last session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Drained {
-    /// Nobody is left.
+    /// No session and no flow is left.
     All,
     /// The time was over, or another signal came.
     NotAll,

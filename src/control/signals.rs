@@ -20,7 +20,7 @@ pub enum Signal {
     Terminate,
 }
 
-/// The signals that have come and that nobody has taken. As the kernel does, it keeps one of each kind.
+/// The signals that have come and were not taken yet. Like the kernel, it keeps one of each kind.
 #[derive(Debug)]
 pub struct PendingSignals {
     reload: Arc<AtomicBool>,
@@ -38,7 +38,7 @@ pub struct Signals {
 }
 
 impl PendingSignals {
-    /// Installs the handlers, and has the signals delivered even if whoever started us had them blocked. From here on no
+    /// Installs the handlers, and unblocks the signals in case the parent process had them blocked. From here on no
     /// signal of ours kills the process, and it stays so to the end.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl PendingSignals {
         let (reload, terminate) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (wake, signalled) = StdUnixStream::pair()?;
         for (signal, kept) in [(SIGHUP, &reload), (SIGTERM, &terminate), (SIGINT, &terminate)] {
-            // The order matters: whoever is woken must find the flag.
+            // The order matters: the task that is woken must find the flag.
             flag::register(signal, Arc::clone(kept))?;
             low_level::pipe::register(signal, signalled.try_clone()?)?;
         }

@@ -14,7 +14,7 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// Between two looks at whether a worker has stopped.
 const POLL: Duration = Duration::from_millis(5);
 
-/// All workers. None of them can make anybody wait who tells it something.
+/// All workers. Telling them something never waits.
 #[derive(Debug)]
 pub(super) struct Workers(Vec<Worker>);
 
@@ -29,14 +29,14 @@ impl Workers {
         self.0.len()
     }
 
-    /// Has an address served, by as many workers as there are sockets for it.
+    /// Gives an address to as many workers as there are sockets for it.
     pub(super) fn serve(&self, UnopenedAddr { bound, sockets, .. }: UnopenedAddr) {
         for (worker, socket) in self.0.iter().zip(sockets) {
             worker.tell(Command::Serve(bound.id, bound.addr.transport(), socket));
         }
     }
 
-    /// Has an address served for the last time.
+    /// Tells all workers to give an address up.
     pub(super) fn retire(&self, bind: BindId) {
         self.tell_all(|| Command::Retire(bind));
     }

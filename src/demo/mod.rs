@@ -64,7 +64,7 @@ pub enum DemoError {
 
 /// Runs the demo for `duration`, or without end, until `stop` is set and `interrupted` is ready.
 ///
-/// `stop` is also what ends the clients, so whoever sets it must do so before the balancer can notice the same signal.
+/// `stop` is also what ends the clients, so it must be set before the balancer can notice the same signal.
 ///
 /// # Errors
 /// See [`DemoError`]; whatever the clients see is printed and is no error.
@@ -136,7 +136,7 @@ async fn echo_datagrams(addr: SocketAddr, part: Part, started: Instant) {
         };
         match Echo::bind(addr, part.behaviour()).await {
             Ok(echo) => echo.serve_until(death).await,
-            // Somebody else has the port: to its clients this backend is dead over UDP, and they go elsewhere.
+            // Another program has the port: to its clients this backend is dead over UDP, and they go elsewhere.
             Err(_) => time::sleep(RELISTEN_PAUSE).await,
         }
     }
@@ -179,14 +179,14 @@ async fn show(
     stop.store(true, Ordering::Relaxed);
     total.absorb(&crowd.finish().await);
     match drawn {
-        // Whoever reads us, `head` for instance, has seen enough.
+        // The reader, `head` for instance, has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
         Ok(()) => write!(out, "\n{}", table::summary(started.elapsed(), &rows(app), &total)),
     }
 }
 
-/// Everybody who sends something.
+/// All clients.
 #[derive(Debug)]
 struct Crowd {
     traffic: Traffic,

@@ -1,6 +1,6 @@
 //! Where backends come from, beside the file. So far: the addresses that names stand for.
 //!
-//! Whoever asks is somebody else's guest and may be kept waiting for long, so it asks on a task of its own. What it hears
+//! An answer may take long, so each question has a task of its own. What it hears
 //! goes out on a channel; what that means for a pool is decided by who listens there.
 
 pub mod name;

@@ -30,7 +30,7 @@ const MAX_LOOKUPS: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
-/// Answers that nobody has taken yet; the resolver waits when there are more.
+/// Answers that were not taken yet; the resolver waits when there are more.
 const ANSWER_QUEUE: usize = 1_024;
 
 /// What the resolver says.
@@ -42,7 +42,7 @@ pub struct Answer {
     pub addrs: Vec<SocketAddr>,
 }
 
-/// Has names resolved, until it is dropped.
+/// Resolves names until it is dropped.
 #[derive(Debug)]
 pub struct Resolver {
     names: watch::Sender<BTreeSet<HostName>>,
@@ -97,7 +97,7 @@ impl Task {
         }
     }
 
-    /// Runs until nobody wants to know any more.
+    /// Runs until the receiver of answers is gone.
     async fn run(mut self) {
         loop {
             self.start_due();
@@ -206,7 +206,7 @@ async fn report(
         Vec::new()
     });
     let has_answer = !addrs.is_empty();
-    // Nobody wants to know any more when the receiver is gone.
+    // Sending fails only when the receiver is gone.
     let _ = answers.send(Answer { name: name.clone(), addrs }).await;
     has_answer
 }

@@ -1,4 +1,4 @@
-//! The health of backends: found out here, owned here, and written by nobody else.
+//! The health of backends: found out here, owned here, and written only here.
 //!
 //! ```text
 //! control ── pools to watch ──► monitor ── who is due ──► prober ──► probe/*: one file a kind
@@ -27,17 +27,17 @@ use tokio::sync::{mpsc, watch};
 pub use self::change::Change;
 use crate::pool::snapshot::Pools;
 
-/// Changes that nobody has taken yet; the monitor waits when there are more. About as many as a large pool has backends.
+/// Changes that were not taken yet; the monitor waits when there are more. About as many as a large pool has backends.
 const CHANGE_QUEUE: usize = 16_384;
 
-/// Has the health of backends watched, until it is dropped.
+/// Watches the health of backends until it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     watched: watch::Sender<Pools>,
 }
 
 impl Monitor {
-    /// Starts a monitor on the current runtime, which watches nobody yet. Every change of health comes out of the
+    /// Starts a monitor on the current runtime, which watches no backend yet. Every change of health comes out of the
     /// receiver.
     pub fn start() -> (Self, mpsc::Receiver<Change>) {
         let (watched, pools) = watch::channel(Pools::default());

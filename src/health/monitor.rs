@@ -45,7 +45,7 @@ impl Task {
         }
     }
 
-    /// Runs until nobody wants to know any more.
+    /// Runs until the control task is gone.
     pub(super) async fn run(mut self) {
         loop {
             let observe_at = self.pools.values().filter_map(WatchedPool::observe_at).min();

@@ -1,4 +1,4 @@
-//! Whom to probe when, and the probes under way. What their results mean is decided elsewhere.
+//! Which backend is probed when, and the probes under way. What their results mean is decided elsewhere.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Prober {
         }
     }
 
-    /// Probes whoever is due, until a probe has ended. Nothing is lost when this is cancelled.
+    /// Probes the backends that are due, until a probe has ended. Nothing is lost when this is cancelled.
     pub(super) async fn next_ended(&mut self) -> Ended {
         loop {
             self.start_due();

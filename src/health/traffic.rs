@@ -1,9 +1,9 @@
 //! Judging a backend by what becomes of the datagrams of clients: pure, the counters and the clock are elsewhere.
 //!
-//! Silence alone proves little: a name server does not answer what it does not understand, and anybody can send it that
-//! from as many addresses as he likes. Nor is it silence yet when datagrams have just gone out. So what stays
-//! unanswered counts when the next observation has seen no reply either, and a single reply to anybody clears a backend
-//! of all that was found before it, refusals as well; only one that is silent to everybody, or whose machine refuses
+//! Silence alone proves little: a name server does not answer what it does not understand, and any client can send it that
+//! from any number of addresses. Nor is it silence yet when datagrams have just gone out. So what stays
+//! unanswered counts when the next observation has seen no reply either, and a single reply to any client clears a backend
+//! of all that was found before it, refusals as well; only one that is silent to all clients, or whose machine refuses
 //! datagrams, fails.
 
 use std::collections::VecDeque;
@@ -64,7 +64,7 @@ impl Traffic {
 
     /// How often [`Traffic::observe`] is to be called.
     pub(super) fn observe_every(check: &PassiveCheck) -> Duration {
-        // A tenth of the window tells well enough; clients notice a second, and nobody a hundredth of one.
+        // A tenth of the window tells well enough; clients notice a second, but not a hundredth of one.
         (check.window / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 }

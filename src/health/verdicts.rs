@@ -86,7 +86,7 @@ struct Record {
 }
 
 impl Verdicts {
-    /// Nobody is judged yet.
+    /// Without backends yet.
     pub(super) fn new(checks: Checks) -> Self {
         Self { checks, pool_size: 0, records: HashMap::new(), down: 0 }
     }

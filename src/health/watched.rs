@@ -29,7 +29,7 @@ pub(super) struct WatchedPool {
 }
 
 impl WatchedPool {
-    /// A pool of which nothing is known yet, and nobody is judged.
+    /// A pool of which nothing is known yet, without backends.
     pub(super) fn new(view: &Arc<PoolView>, checks: Checks, now: Instant) -> Self {
         let slots = Arc::new(Semaphore::new(1));
         Self { view: Arc::clone(view), verdicts: Verdicts::new(checks), slots, share: 1, observe_at: now }
@@ -92,7 +92,7 @@ impl WatchedPool {
         }
     }
 
-    /// Has everybody probed who is to be, and nobody else.
+    /// Starts the probes of exactly the backends that are to be probed.
     pub(super) fn probe(&self, prober: &mut Prober, now: Instant) {
         let Some(check) = self.verdicts.checks().probes() else { return self.stop_probing(prober) };
         for backend in self.view.backends.iter().filter(|backend| is_judged(backend)) {
@@ -101,7 +101,7 @@ impl WatchedPool {
         }
     }
 
-    /// Has nobody probed.
+    /// Stops all its probes.
     pub(super) fn stop_probing(&self, prober: &mut Prober) {
         self.view.backends.iter().for_each(|backend| prober.stop(&backend.state.key));
     }
@@ -111,7 +111,7 @@ impl WatchedPool {
         self.verdicts.checks().probes().map_or(0, |_| self.view.backends.len())
     }
 
-    /// Has so many probes at most under way.
+    /// Sets how many of its probes may be under way.
     pub(super) fn set_share(&mut self, share: usize, prober: &mut Prober) {
         if share != self.share {
             self.share = share;
@@ -153,7 +153,7 @@ impl WatchedPool {
     }
 }
 
-/// Whether anything can be found out about a backend, and anybody wants to know.
+/// Whether a backend has an address and is not taken out of use.
 fn is_judged(backend: &BackendView) -> bool {
     backend.endpoint.is_some() && backend.admin != AdminState::Maint
 }

@@ -103,7 +103,7 @@ impl Local {
         self.with_snapshot(|snapshot| snapshot.config.busy_poll.is_some())
     }
 
-    /// Has the task polled again, once the others that are ready have had their turn.
+    /// Makes the runtime poll the task again, after the others that are ready.
     ///
     /// A woken task runs before the worker next looks for events, one that yields after it.
     pub fn yield_turn(&self, cx: &mut Context<'_>) {

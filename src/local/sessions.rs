@@ -259,7 +259,7 @@ impl SessionTimer<'_> {
         }
     }
 
-    /// Has the session checked once more, though nothing may move.
+    /// Plans one more checkup, though nothing may move.
     pub fn plan_checkup(&self) {
         if let Phase::Relaying(silence, Checkup::Unplanned) = self.session.phase.get() {
             let at = Tick::now().after(CHECKUP).rounded_up(CHECKUP);

@@ -1,4 +1,4 @@
-//! What is counted, grouped by whom it is about. One of each per worker, inside [`PerWorker`](super::PerWorker).
+//! What is counted, grouped by what it is about. One of each per worker, inside [`PerWorker`](super::PerWorker).
 
 use super::reason::{CloseReason, ConnectErrorReason, DropReason, FlowCloseReason, RefuseReason};
 use super::{BatchSizes, ByLabel, Cell, Histogram, LATENCY_BOUNDS, SESSION_BOUNDS};

@@ -16,7 +16,7 @@ use crate::pool::health::Health;
 /// Seeds the hash of identities, so that it is independent of the hash of clients.
 const IDENTITY_SEED: u64 = 0x6261_636b_656e_6400;
 
-/// How long nobody is sent to a backend whose machine has refused a datagram, if there is another. Then one client tries.
+/// How long no client is sent to a backend whose machine has refused a datagram, if there is another. Then one client tries.
 const REFUSAL_MEMORY_MS: u64 = 1_000;
 
 /// Where a backend is, resolved.
@@ -91,7 +91,7 @@ impl<'a, I: Iterator<Item = &'a Arc<BackendState>> + Clone> fmt::Display for Nam
     }
 }
 
-/// What is counted of a backend by whoever looks after its health.
+/// What the monitor of health counts of a backend.
 #[derive(Debug, Default)]
 pub struct ProbeCounts {
     /// Probes that the backend passed.

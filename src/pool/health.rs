@@ -32,7 +32,7 @@ pub enum AdminState {
     Ready,
     /// It gets no new sessions; those that it has go on, and its health is still looked after.
     Drain,
-    /// As `Drain`, and nobody asks for its health: somebody is working on it.
+    /// As `Drain`, and its health is not checked: it is being worked on.
     Maint,
 }
 

@@ -26,7 +26,7 @@ pub struct Registry {
     pub refusals: LogLimit,
     /// For complaints about lack of descriptors or memory.
     pub exhaustion: LogLimit,
-    /// Counts log records that stderr did not take, or not in time; set by whoever writes logs.
+    /// Counts log records that stderr did not take, or not in time; set where logging was started.
     pub log_records_dropped: OnceLock<Arc<AtomicU64>>,
     /// Reloads that took effect.
     pub reloads_done: AtomicU64,
@@ -124,7 +124,7 @@ impl Registry {
         self.udp_listeners().iter().map(|state| state.stats.sum(|stats| stats.active.value())).sum()
     }
 
-    /// Forgets what nobody but the registry holds any more: no snapshot and no session.
+    /// Forgets what only the registry still holds: no snapshot and no session does.
     pub fn forget_unused(&self) {
         let mut states = self.states();
         states.backends.retain(|_, state| Arc::strong_count(state) > 1);

@@ -1,7 +1,7 @@
 //! Which backend serves a session or a flow: what the pool's policy picks, one backend after the other, until one will do.
 //!
 //! The policy knows the pool as it was when its view was made. A backend that has gone down since is passed over here. One
-//! whose machine has just refused a datagram comes last or not at all, where that is asked for. Nobody comes up twice.
+//! whose machine has just refused a datagram comes last or not at all, where that is asked for. No backend comes up twice.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::pool::view::{BackendView, PoolView};
 /// What becomes of backends whose machine has just refused a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusing {
-    /// They are as good as any other: whoever connects finds out by itself.
+    /// They are as good as any other: a connect finds out by itself.
     Equal,
     /// One of them is selected, after all others.
     Last,

@@ -96,7 +96,7 @@ impl PoolView {
         self.backend(name).filter(|view| view.endpoint.as_ref() == Some(endpoint))
     }
 
-    /// Whether there is anybody to pick.
+    /// Whether there is a backend to pick.
     pub fn has_candidates(&self) -> bool {
         usable(&self.backends).is_some()
     }

@@ -18,7 +18,7 @@ use super::readiness;
 
 /// Sockets that are watched for something to receive, or for an error.
 ///
-/// A socket is reported once for each arrival (edge-triggered): whoever is told about it receives until nothing is left,
+/// A socket is reported once for each arrival (edge-triggered): it is then to be read until nothing is left,
 /// or remembers to. Closing a socket ends its watch.
 pub struct Epoll {
     instance: AsyncFd<OwnedFd>,

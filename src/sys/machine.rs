@@ -22,9 +22,9 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 }
 
 /// Makes room in the kernel's table of our descriptors, now rather than while clients wait: each time that the table of a
-/// process with several threads grows, the kernel has whoever opens a descriptor wait for all CPUs, some 10 ms.
+/// process with several threads grows, the thread that opens a descriptor waits for all CPUs, some 10 ms.
 pub fn widen_descriptor_table() {
-    // 8 bytes each; whoever is allowed more opens them in the end.
+    // 8 bytes each; a larger table is made when it is needed.
     const MOST: u64 = 1 << 18;
     let last = i32::try_from(descriptor_limit().min(MOST)).unwrap_or(i32::MAX) - 1;
     // Without stderr, or room for one more, the table grows later.

@@ -3,7 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 
-/// Has these signals delivered to the current thread, and to those that it starts from now on. One that came while it was
+/// Lets these signals be delivered to the current thread, and to those that it starts from now on. One that came while it was
 /// blocked is delivered at once.
 ///
 /// # Errors

@@ -54,7 +54,7 @@ pub fn listen_tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Makes sure that nobody listens on an address; returns it with the port that the kernel chose for port 0.
+/// Makes sure that no socket listens on an address; returns it with the port that the kernel chose for port 0.
 ///
 /// A shared bind alone would not tell: SO_REUSEPORT lets two processes of one user take turns on a port.
 ///
@@ -104,13 +104,13 @@ pub fn local_addr(socket: impl AsFd) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&socket).local_addr()?.as_socket())
 }
 
-/// A connection that was accepted and that nothing serves yet. Dropping it resets it: a client that nobody serves must not
+/// A connection that was accepted and that nothing serves yet. Dropping it resets it: a client that is not served must not
 /// take that for an orderly end.
 #[derive(Debug)]
 pub struct Accepted(Option<OwnedFd>);
 
 impl Accepted {
-    /// The socket, for whoever serves it.
+    /// The socket, to be served.
     pub fn into_socket(mut self) -> OwnedFd {
         self.0.take().expect("it is taken once, for that takes `self`")
     }
@@ -184,14 +184,14 @@ pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Has the kernel send small segments at once, instead of holding them back until others are acknowledged (TCP_NODELAY).
+/// Makes the kernel send small segments at once, instead of holding them back until others are acknowledged (TCP_NODELAY).
 /// Unix sockets know no segments.
 pub fn send_at_once(socket: impl AsFd) {
     // It only fails on what is not TCP.
     let _ = SockRef::from(&socket).set_tcp_nodelay(true);
 }
 
-/// Has the kernel probe the peer while the connection is silent. Unix sockets need none.
+/// Makes the kernel probe the peer while the connection is silent. Unix sockets need none.
 pub fn keep_alive(socket: impl AsFd) {
     // It only fails on what is not TCP.
     let _ = SockRef::from(&socket).set_tcp_keepalive(&KEEPALIVE);

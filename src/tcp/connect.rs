@@ -55,7 +55,7 @@ pub(super) async fn connect<'a>(
     while outcome.tried.len() < usize::from(pool.config.connect_attempts.get())
         && let Some(backend) = selection.next(Tick::now().millis(), fastrand::u64(..))
     {
-        // Nobody picks a backend without an address.
+        // A backend without an address is never picked.
         let Some(endpoint) = &backend.endpoint else { continue };
         let cuts = backend.state.cuts();
         let lease = backend.state.load.lease();

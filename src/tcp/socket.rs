@@ -203,7 +203,7 @@ impl Socket {
         socket::take_error(self.fd.get_ref()).unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    /// Has the next read ask the kernel, whatever its events said.
+    /// Makes the next read ask the kernel, whatever its events said.
     pub fn suspect_unread(&self) {
         self.unread.set(true);
     }
@@ -216,7 +216,7 @@ impl Socket {
         socket::peek(self.fd.get_ref())
     }
 
-    /// Has the kernel probe the peer while the connection is silent.
+    /// Makes the kernel probe the peer while the connection is silent.
     pub fn keep_alive(&self) {
         socket::keep_alive(self.fd.get_ref());
     }

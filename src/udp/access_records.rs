@@ -34,7 +34,7 @@ impl AccessRecords {
     pub(super) fn record(&mut self, ended: &Ended<Resources>, reason: FlowCloseReason) {
         let Resources { listener, worker, recording, .. } = &ended.resources;
         listener.stats.at(*worker).closed.at(reason.index()).add(1);
-        // Whoever floods the table does not flood the log too.
+        // A flood of the table is not to become one of the log.
         let recording = if reason == FlowCloseReason::Evicted { Recording::Sampled } else { *recording };
         if self.access_log == AccessLog::On && self.is_due(recording) {
             write(ended, reason, recording);

@@ -201,7 +201,7 @@ impl<'a> Assigner<'a> {
         moved
     }
 
-    /// Has the kernel tell of replies to a flow. One that nobody would hear of is ended.
+    /// Watches the socket of a flow for replies. A flow that cannot be watched is ended.
     fn watch(&mut self, flow: FlowId) -> bool {
         let Some(resources) = self.flows.table.get(flow) else { return true };
         let is_watched = self.backends.watch(&resources.socket, flow, self.context.now);

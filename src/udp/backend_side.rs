@@ -89,7 +89,7 @@ impl BackendSide {
         })
     }
 
-    /// Has the kernel left alone until time moves on, and says that flows cannot begin, but not too often.
+    /// Opens no socket until time moves on, and logs that flows cannot begin, but not too often.
     pub(super) fn note_exhaustion(&mut self, error: &io::Error, now: Tick) {
         self.exhausted_at = Some(now);
         self.warn_of_exhaustion(error, now);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// What a burst of some 30 datagrams takes to come from one sender. Nothing else is served by this worker meanwhile: it is
-/// short beside a turn, which takes up to 200 us, and is only taken while nobody else has anything to do.
+/// short beside a turn, which takes up to 200 us, and is only taken while no other task of the worker has anything to do.
 pub(super) const WAIT: Duration = Duration::from_micros(50);
 
 /// Datagrams of one flow that one look finds, each in a piece of its own, from which on they count as a burst.

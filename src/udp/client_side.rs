@@ -111,7 +111,7 @@ impl ClientSide {
         }
     }
 
-    /// Has new datagrams go to other sockets of the address. What is queued was sent before, and is received to the last one.
+    /// Makes new datagrams go to other sockets of the address. What is queued was sent before, and is received to the last one.
     pub(super) fn retire(&mut self) {
         if let Err(error) = udp::retire(self.socket.as_fd()) {
             tracing::debug!(%error, "a retired address still takes datagrams until it is closed");

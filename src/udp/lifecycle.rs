@@ -21,7 +21,7 @@ const RETIREMENT: Duration = Duration::from_secs(1);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifecycle {
-    /// Whoever comes is served.
+    /// Every client is served.
     Serving,
     /// The flows that there are are served to their end, and none begins. The socket stays as long as other workers drain:
     /// without it the kernel would give their clients to the wrong ones.
@@ -49,7 +49,7 @@ impl Lifecycle {
         }
     }
 
-    /// Waits to be told what comes next, which may be the same once more. Without anybody to tell the address is given up.
+    /// Waits to be told what comes next, which may be the same once more. When the sender is gone the address is given up.
     pub(super) async fn next(self, told: &mut watch::Receiver<Self>) -> Self {
         match told.changed().await {
             Ok(()) => *told.borrow_and_update(),

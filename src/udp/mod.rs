@@ -223,7 +223,7 @@ impl Forwarder {
             if let Some(resources) = self.flows.table.get_mut(flow) {
                 resources.bytes_down += bytes;
             }
-            // Nobody may send from an address that stands for a group.
+            // The kernel sends from no address that stands for a group.
             let source = reply.key.destination.filter(|ip| !ip.is_multicast());
             let route = Route { destination: Some(reply.key.client), source };
             for train in receiver.trains(slots) {
@@ -244,7 +244,7 @@ impl Forwarder {
         Assigner { flows: &mut self.flows, backends: &mut self.backends, context }
     }
 
-    /// Counts datagrams that no flow takes, and says so where somebody has set the limit, but not too often.
+    /// Counts datagrams that no flow takes, and logs it where it was a configured limit, but not too often.
     fn drop_unassigned(&self, reason: DropReason, datagrams: u32, context: &BatchContext<'_>) {
         self.count_dropped(reason, datagrams.into());
         if matches!(reason, DropReason::TableFull | DropReason::SourceLimit | DropReason::NoBackend)
@@ -288,7 +288,7 @@ impl Forwarder {
         Some(view)
     }
 
-    /// Has flows obey the settings, which depend on the lifecycle.
+    /// Applies the settings to the flows, depending on the lifecycle.
     fn apply_settings(&mut self) {
         if let Some(settings) = &self.settings {
             self.flows.apply(settings.rules(self.lifecycle), settings.access_log);

@@ -28,7 +28,7 @@ struct LastTurn {
 }
 
 impl Forwarder {
-    /// Serves until it is told to end, or nobody is left to tell it, and that has been done.
+    /// Serves until it is told to end, or the sender is gone, and that has been done.
     ///
     /// Whenever it is told something, also what it was told before, it looks at the configuration.
     pub async fn run(mut self, mut told: watch::Receiver<Lifecycle>) {
@@ -79,7 +79,7 @@ impl Forwarder {
         if from_backends || self.has_more() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Waits for the rest of what has begun to come, if nobody else on this worker has anything to do. See [`burst`].
+    /// Waits for the rest of what has begun to come, if no other task of this worker has anything to do. See [`burst`].
     fn wait_for_burst(&self, last_turn: &LastTurn) {
         let is_idle = !last_turn.has_more && last_turn.activity == self.local.activity.count();
         let expects_burst = self.clients.expects_burst() || self.backends.expects_burst();
@@ -88,7 +88,7 @@ impl Forwarder {
         }
     }
 
-    /// One turn for each side. A panic in it costs the flows of this address on this worker, and nobody else anything.
+    /// One turn for each side. A panic in it costs the flows of this address on this worker, and nothing else.
     fn serve(&mut self) -> LastTurn {
         self.local.activity.note();
         let activity = self.local.activity.count();

@@ -15,7 +15,7 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// Has a batch that failed go on. What a socket fails with may be about an earlier datagram and is said only once, so
+    /// Makes a batch that failed go on. What a socket fails with may be about an earlier datagram and is said only once, so
     /// the one at hand is tried again; it is left out when it fails once more, and with it all others if there is no room.
     pub(super) fn retry_or_skip(&mut self, batch: &mut Batch<'_, '_>, error: &io::Error) {
         let progress = batch.taken() + self.datagrams();

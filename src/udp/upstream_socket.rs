@@ -41,7 +41,7 @@ pub(super) struct UpstreamSocket {
     has_large_buffers: bool,
     overruns: Overruns,
     /// The wait for the first reply, and when the first datagram went out; `None` once there was a reply. Dropped without
-    /// one, it says nothing: a client that asks what nobody answers is no sign of a slow backend.
+    /// one, it says nothing: a question that has no answer is no sign of a slow backend.
     pending: Option<(PendingAnswer, Instant)>,
     worker: WorkerId,
     _lease: Lease,
@@ -98,7 +98,7 @@ impl UpstreamSocket {
         })
     }
 
-    /// Whom it is connected to.
+    /// The backend that it is connected to.
     pub(super) fn backend(&self) -> &Arc<BackendState> {
         &self.backend
     }

@@ -89,7 +89,7 @@ impl Forwarders {
         }
     }
 
-    /// Has all of them read the configuration anew, also those to which no client sends anything.
+    /// Makes all of them read the configuration anew, also those to which no client sends anything.
     pub(super) fn refresh(&self) {
         for lifecycle in self.lifecycles.values() {
             lifecycle.send_modify(|_same| {});

@@ -1,4 +1,4 @@
-//! What a worker has been told and has not done yet. Telling it something makes nobody wait.
+//! What a worker has been told and has not done yet. Telling it something never waits.
 //!
 //! It holds no more than one command for each bound address and one of each other kind: what a worker has still to begin
 //! is not begun when it is to end, and what it has still to do once it need not do twice.

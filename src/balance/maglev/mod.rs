@@ -65,7 +65,7 @@ impl Maglev {
         Self { table, members, bounded_load }
     }
 
-    /// Has the loads of the available members report to the index.
+    /// Makes the loads of the available members report to the index.
     pub(super) fn activate(&self) {
         if let Some((_, index)) = &self.bounded_load {
             Load::register_all(available(&self.members).map(|member| &member.load), index);

@@ -31,14 +31,14 @@ const READ: usize = 512;
 
 /// Asks, and waits for an answer to exactly this question.
 pub(super) async fn ask(addr: SocketAddr, probe: &DnsProbe) -> Result<(), Failure> {
-    // The keys of the standard library's hash tables are the randomness at hand that nobody outside can guess.
+    // The keys of the standard library's hash tables are the randomness at hand that cannot be guessed from outside.
     let random = RandomState::new();
     let question = question(probe, random.hash_one(0), |index| random.hash_one(index) & 1 == 1);
     let socket = udp::send(addr, &question).await.map_err(Failure::Unsent)?;
     let mut answer = [0; READ];
     loop {
         let received = socket.recv(&mut answer).await.map_err(Failure::Unanswered)?;
-        // Whatever does not repeat id and question, in our spelling, is somebody else's guess.
+        // Whatever does not repeat id and question, in our spelling, is a forged answer.
         if let Some(rcode) = answer_to(&question, &answer[..received]) {
             return judge(rcode, probe.rcode);
         }

@@ -62,7 +62,7 @@ async fn within<T>(limit: Duration, answer: impl Future<Output = Result<T, Failu
 }
 
 /// Whether a probe failed for want of something of ours: descriptors, memory, ports, permission, or, if the kernel says
-/// so before anything has left, an address or a route. Who says it later is somebody else.
+/// so before anything has left, an address or a route. What comes later was said by another machine.
 fn is_for_want_of_ours(failure: &Failure, endpoint: &Endpoint) -> bool {
     let (error, was_sent) = match failure {
         Failure::Unsent(error) => (error, false),

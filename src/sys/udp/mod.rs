@@ -81,7 +81,7 @@ fn receive_buffer(socket: impl AsFd) -> io::Result<usize> {
     Ok(SockRef::from(&socket).recv_buffer_size()? / 2)
 }
 
-/// Has every datagram tell how many this socket has lost for want of room (SO_RXQ_OVFL).
+/// Makes every datagram tell how many this socket has lost for want of room (SO_RXQ_OVFL).
 ///
 /// # Errors
 /// Whatever the kernel refuses.
@@ -89,7 +89,7 @@ pub fn report_overruns(socket: impl AsFd) -> io::Result<()> {
     option::set(socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)
 }
 
-/// Makes sure that nobody is bound to an address; returns it with the port that the kernel chose for port 0.
+/// Makes sure that no socket is bound to an address; returns it with the port that the kernel chose for port 0.
 ///
 /// A shared bind alone would not tell: SO_REUSEPORT lets two processes of one user share a port.
 ///
@@ -155,7 +155,7 @@ pub fn retire(listener: BorrowedFd<'_>) -> io::Result<()> {
         IpAddr::V6(ip) if ip.is_unspecified() => itself.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    // The kernel passes over the connected ones when it chooses from a group. Connected to itself, this one hears nobody.
+    // The kernel passes over the connected ones when it chooses from a group. Connected to itself, this one receives nothing.
     socket.connect(&itself.into()).or_else(|_| ignore_new_datagrams(&socket))
 }
 

@@ -125,7 +125,7 @@ impl Receiver {
         }
     }
 
-    /// Receives what has arrived from anybody.
+    /// Receives what has arrived from any address.
     ///
     /// # Errors
     /// Whatever the kernel says; `WouldBlock` when nothing has arrived.
@@ -197,7 +197,7 @@ impl Receiver {
         // More than a thousand are not asked for: the kernel caps it there.
         let length = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
         // SAFETY: `headers` is `length` long. Each points to memory of this receiver that is as long as the header says
-        // (`new` made them so, `note` restores them after each call), that only the kernel writes to, and that nobody
+        // (`new` made them so, `finish_slot` restores them after each call), that only the kernel writes to, and that nobody
         // borrows, for `self` is borrowed mutably. The descriptor is open for as long as it is borrowed.
         let count = unsafe {
             libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), length, libc::MSG_DONTWAIT as _, ptr::null_mut())
@@ -235,10 +235,10 @@ impl Receiver {
     }
 }
 
-/// Whom a socket hears.
+/// From where a socket receives.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// Anybody.
+    /// From any address.
     Unconnected,
     /// One address.
     Connected,

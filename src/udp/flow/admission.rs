@@ -16,7 +16,7 @@ const SPARE_PART: u32 = 8;
 /// Flows of a listener, in all of its tables together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Of everybody.
+    /// Of all clients.
     pub flows: u32,
     /// Of the client who asks for one more; of no interest where that is not bounded.
     pub of_source: u32,

@@ -1,4 +1,4 @@
-//! The flow table: who belongs to whom, without I/O.
+//! The flow table: which datagram belongs to which flow, without I/O.
 //!
 //! A flow is what a client sends from one port to one address of ours, and what comes back. The table decides whether one
 //! more may begin, where a datagram belongs, when a flow moves to another backend, when it is over, and which one has to go
@@ -13,7 +13,7 @@
 //!
 //! Both states are lists in the order of the last datagram. So the next one to be silent for too long is at the head of one
 //! of them, and one deadline serves all flows; and the first to go when the table is full is the head of the unanswered
-//! ones: whoever fills the table with made-up addresses pushes out only what never had an answer.
+//! ones: a flood of made-up addresses pushes out only what never had an answer.
 //!
 //! Invariants: a flow is in exactly one list. A key leads to at most one flow, and to none once that has had the datagrams
 //! of the client that `requests` allows. An identity is never reused, so what is said of a flow that is over is noticed.

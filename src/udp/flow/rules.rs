@@ -36,7 +36,7 @@ impl Rules {
 /// How many flows a listener may have, in all of its tables together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Of everybody.
+    /// Of all clients.
     pub flows: u32,
     /// Of one client address; absent: as many as there is room for.
     pub flows_per_source: Option<u32>,
