@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -19,14 +19,16 @@ use support::wait::{SOON, wait_until};
 /// The listener that panics when a client sends 0xFF first, or in a datagram of its own.
 const FAULTY: &str = "faulty";
 
+/// The faulty listener and another one, with one backend for both.
+fn faulty_and_other(front: SocketAddr, other: SocketAddr, back: &Backend) -> Config {
+    let listeners = Config::new().listener(FAULTY, front, "main", "").listener("other", other, "main", "");
+    listeners.pool("main", &[back.addr()], "")
+}
+
 #[test]
 fn a_panic_ends_one_session_and_is_counted() {
     let (front, other, back) = (free_addr(), free_addr(), Backend::start(Behaviour::Greet));
-    let config = Config::new().listener(FAULTY, front, "main", "").listener("other", other, "main", "").pool(
-        "main",
-        &[back.addr()],
-        "",
-    );
+    let config = faulty_and_other(front, other, &back);
     let balancer = Balancer::start_with(&config, |command| {
         command.env("EVENKEEL_FAULT_PANIC", FAULTY);
     });
@@ -58,11 +60,7 @@ fn a_panic_ends_one_session_and_is_counted() {
 #[test]
 fn a_panic_while_a_session_is_set_up_costs_that_session() {
     let (front, other, back) = (free_addr(), free_addr(), Backend::start(Behaviour::Greet));
-    let config = Config::new().listener(FAULTY, front, "main", "").listener("other", other, "main", "").pool(
-        "main",
-        &[back.addr()],
-        "",
-    );
+    let config = faulty_and_other(front, other, &back);
     let balancer = Balancer::start_with(&config, |command| {
         command.env("EVENKEEL_FAULT_PANIC_AT_START", FAULTY);
     });

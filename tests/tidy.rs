@@ -101,6 +101,26 @@ const IMPURE: &[&str] = &[
 /// Words that say nothing about what a thing is.
 const EMPTY_WORDS: &[&str] = &["manager", "helper", "helpers", "util", "utils"];
 
+/// Metaphors that a reader of this field would need a key for.
+const METAPHORS: &[&str] = &[
+    "board",
+    "book",
+    "books",
+    "doomed",
+    "errand",
+    "farewell",
+    "house",
+    "housekeeping",
+    "ledger",
+    "loan",
+    "lottery",
+    "mail",
+    "parcel",
+    "post",
+    "seat",
+    "ticket",
+];
+
 type Rule = fn(&Source) -> Vec<String>;
 const RULES: &[Rule] = &[floors, purity, file_size, function_sizes, unsafety, unwraps, words];
 
@@ -132,7 +152,7 @@ fn files_are_short() {
 
 /// No two folders import each other, whichever way round, and no files either.
 #[test]
-fn nobody_imports_in_a_circle() {
+fn imports_form_no_circle() {
     for folder in ["src", "benches/peers"] {
         let sources = sources(folder);
         let imports = Imports::of(sources.iter().filter(|source| !source.is_test()));
@@ -253,7 +273,7 @@ fn unwraps(source: &Source) -> Vec<String> {
     source.find(".unwrap()").map(|line| format!("line {line}: unwrap outside tests")).collect()
 }
 
-/// No module, type or function is called after a word that fits everything.
+/// No module, type or function is called after a word that fits everything, or after one that stands for another.
 fn words(source: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for segment in &source.module {
@@ -262,8 +282,12 @@ fn words(source: &Source) -> Vec<String> {
         }
     }
     for (line, name) in source.definitions() {
-        if let Some(empty) = parts(name).into_iter().find(|part| EMPTY_WORDS.contains(&part.as_str())) {
-            findings.push(format!("line {line}: {name}: \"{empty}\" does not say what it is"));
+        for part in parts(name) {
+            if EMPTY_WORDS.contains(&part.as_str()) {
+                findings.push(format!("line {line}: {name}: \"{part}\" does not say what it is"));
+            } else if METAPHORS.contains(&part.as_str()) {
+                findings.push(format!("line {line}: {name}: \"{part}\" is a metaphor"));
+            }
         }
     }
     findings
@@ -400,5 +424,6 @@ fn unsafe_unwrap_and_empty_words_are_found() {
     assert_finds("pool/mod.rs", "struct PipeManager;", "PipeManager");
     assert_finds("pool/mod.rs", "fn connect_helper() {}", "connect_helper");
     assert_finds("pool/mod.rs", "mod utils;", "utils");
+    assert_finds("pool/mod.rs", "struct LoadLedger;", "a metaphor");
     assert_clean("admin/mod.rs", "use hyper_util::rt::TokioIo; fn utility() {}");
 }

@@ -16,6 +16,12 @@
 //! - Splicing messages of 10 KiB costs 8 % more than copying them: a splice cannot tell that it has emptied the socket,
 //!   so each message takes a call more. It cannot be left out: a pipe whose slots are full of small fragments
 //!   looks the same, and what then stays in the socket is announced by no event.
+//! - Of connect-exchange-close the kernel has 90 % of the time: connect 22 %, close and shutdown 26 %, send 17 %, `epoll_ctl`
+//!   6 %, accept and socket 8 %, receive 4 %, `epoll_wait` 3 %. nginx pays the same for the same, without the two `epoll_ctl`
+//!   that take a socket out of the runtime before it is closed (3 %), which the runtime leaves no way to spare.
+//! - An epoll instance of our own for sessions, within the runtime's, spares those and an allocation a socket. It was tried:
+//!   2 % off connect-exchange-close, and 4 % onto exchanges, whose events then pass two instances.
+//! - TCP_NODELAY is set when a second segment could wait: a system call less for most short sessions.
 //! - jemalloc and mimalloc make an idle session 0.3 to 0.4 KiB smaller and save no CPU time; the system's allocator stays.
 //! - Bulk is what the kernel makes of it: an HAProxy that always splices, through pipes of 1 MiB and in larger turns, costs
 //!   up to a fifth less.

@@ -24,7 +24,7 @@ pub(super) static FAMILIES: &[Family] = &[
         }),
     ),
     counter("evenkeel_listener_refused_total", "Connections closed at once, by reason.", Sessions(refused)),
-    counter("evenkeel_sessions_closed_total", "Sessions over, by reason.", Sessions(closed)),
+    counter("evenkeel_sessions_closed_total", "Sessions over, by reason.", Sessions(sessions_closed)),
     histogram(
         "evenkeel_session_seconds",
         "From accept to close of a session.",
@@ -64,20 +64,27 @@ fn refused(listener: &NamedListener<SessionStats>, out: &mut Series) {
     }
 }
 
-fn closed(listener: &NamedListener<SessionStats>, out: &mut Series) {
-    for state in listener.states() {
-        for reason in CloseReason::ALL {
-            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason.label())];
-            out.count(&labels, state.stats.sum(|stats| stats.closed.at(reason.index()).value()));
-        }
-    }
+fn sessions_closed(listener: &NamedListener<SessionStats>, out: &mut Series) {
+    let reasons = CloseReason::ALL.iter().map(|reason| (reason.index(), reason.label()));
+    closed(listener, reasons, |stats, reason| stats.closed.at(reason).value(), out);
 }
 
 fn flows_closed(listener: &NamedListener<FlowStats>, out: &mut Series) {
+    let reasons = FlowCloseReason::ALL.iter().map(|reason| (reason.index(), reason.label()));
+    closed(listener, reasons, |stats, reason| stats.closed.at(reason).value(), out);
+}
+
+/// A series for each pool that the listener has sent to and each reason, of which there is an index and a label.
+fn closed<S>(
+    listener: &NamedListener<S>,
+    reasons: impl Iterator<Item = (usize, &'static str)> + Clone,
+    count: impl Fn(&S, usize) -> u64,
+    out: &mut Series,
+) {
     for state in listener.states() {
-        for reason in FlowCloseReason::ALL {
-            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason.label())];
-            out.count(&labels, state.stats.sum(|stats| stats.closed.at(reason.index()).value()));
+        for (index, reason) in reasons.clone() {
+            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason)];
+            out.count(&labels, state.stats.sum(|stats| count(stats, index)));
         }
     }
 }
