@@ -1,6 +1,6 @@
 //! Everything that outlives a snapshot, in one place: who is counted, and the process's own counters.
 //!
-//! The control plane registers and retires; the admin plane reads. Workers never come here.
+//! The control plane registers and retires; the admin plane reads. Workers only read it, and count in what they were given from it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

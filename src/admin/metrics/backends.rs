@@ -76,7 +76,7 @@ pub(super) static FAMILIES: &[Family] = &[
     counter("evenkeel_health_checks_total", "Probes, by result.", Backends(health_checks)),
     counter(
         "evenkeel_health_transitions_total",
-        "Changes between up and down.",
+        "Changes of health, the first verdict included.",
         Backends(|backend, out| out.count(&labels(backend), backend.probes.transitions.load(Relaxed))),
     ),
 ];

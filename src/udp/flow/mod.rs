@@ -16,7 +16,8 @@
 //! ones: a flood of made-up addresses pushes out only what never had an answer.
 //!
 //! Invariants: a flow is in exactly one list. A key leads to at most one flow, and to none once that has had the datagrams
-//! of the client that `requests` allows. An identity is never reused, so what is said of a flow that is over is noticed.
+//! of the client that `requests` allows. An identity is not reused for
+//! hours (see [`FlowId`]), so what is said of a flow that is over is noticed.
 
 mod admission;
 mod eviction;
