@@ -13,6 +13,7 @@ use crate::control::file::{self, FileError};
 use crate::control::reload::ReloadFrom;
 use crate::control::signals::PendingSignals;
 use crate::logging;
+use crate::sys::machine;
 
 /// What `--help` adds.
 pub(super) const HELP: &str = "\
@@ -33,6 +34,10 @@ instance because an address is in use";
 
 /// Runs the balancer until it is told to stop, by one of the `signals` that have been kept since the process began.
 pub(super) fn run(path: PathBuf, log_format: logging::Format, signals: io::Result<PendingSignals>) -> Exit {
+    // As long as there is one thread this takes no time. What it fails with is told when it is done again, at the start.
+    if machine::raise_descriptor_limit().is_ok() {
+        machine::widen_descriptor_table();
+    }
     let (signals, read) = match signals.and_then(|signals| Ok((read(&path, &signals)?, signals))) {
         Ok((read, signals)) => (signals, read),
         Err(error) => {

@@ -22,7 +22,8 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 }
 
 /// Makes room in the kernel's table of our descriptors, now rather than while clients wait: each time that the table of a
-/// process with several threads grows, the thread that opens a descriptor waits for all CPUs, some 10 ms.
+/// process with several threads grows, the thread that opens a descriptor waits for all CPUs, some 10 ms. With one thread it
+/// does not, and the second time there is nothing to be done.
 pub fn widen_descriptor_table() {
     // 8 bytes each; a larger table is made when it is needed.
     const MOST: u64 = 1 << 18;

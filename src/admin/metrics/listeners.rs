@@ -65,25 +65,20 @@ fn refused(listener: &NamedListener<SessionStats>, out: &mut Series) {
 }
 
 fn sessions_closed(listener: &NamedListener<SessionStats>, out: &mut Series) {
-    let reasons = CloseReason::ALL.iter().map(|reason| (reason.index(), reason.label()));
-    closed(listener, reasons, |stats, reason| stats.closed.at(reason).value(), out);
+    let labels: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
+    closed(listener, &labels, |stats, reason| stats.closed.at(reason).value(), out);
 }
 
 fn flows_closed(listener: &NamedListener<FlowStats>, out: &mut Series) {
-    let reasons = FlowCloseReason::ALL.iter().map(|reason| (reason.index(), reason.label()));
-    closed(listener, reasons, |stats, reason| stats.closed.at(reason).value(), out);
+    let labels: Vec<_> = FlowCloseReason::ALL.iter().map(|reason| reason.label()).collect();
+    closed(listener, &labels, |stats, reason| stats.closed.at(reason).value(), out);
 }
 
-/// A series for each pool that the listener has sent to and each reason, of which there is an index and a label.
-fn closed<S>(
-    listener: &NamedListener<S>,
-    reasons: impl Iterator<Item = (usize, &'static str)> + Clone,
-    count: impl Fn(&S, usize) -> u64,
-    out: &mut Series,
-) {
+/// A series for each pool that the listener has sent to and each reason, whose labels are in the order of their indices.
+fn closed<S>(listener: &NamedListener<S>, labels: &[&str], count: impl Fn(&S, usize) -> u64, out: &mut Series) {
     for state in listener.states() {
-        for (index, reason) in reasons.clone() {
-            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", reason)];
+        for (index, reason) in labels.iter().enumerate() {
+            let labels = [("listener", listener.name()), ("pool", state.pool.as_str()), ("reason", *reason)];
             out.count(&labels, state.stats.sum(|stats| count(stats, index)));
         }
     }
